@@ -1,0 +1,135 @@
+//! List files in every format become rules, or reasons why not.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use crate::rule::{FileRules, Mode, Order, Role, Scope};
+
+/// A list format (DESIGN section 2).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Format {
+    /// Told apart from content.
+    Auto,
+    /// One name a line.
+    Domains,
+    /// An `/etc/hosts` file.
+    Hosts,
+    /// DNS-applicable adblock rules.
+    Adblock,
+    /// dnsmasq `address=`, `server=`, `local=`.
+    Dnsmasq,
+    /// Response policy zone as zone text.
+    Rpz,
+    /// One order a TOML file.
+    Orders,
+    /// A register with a header row.
+    Csv,
+}
+
+/// What a file's bytes mean; without one, UTF-8 or what the byte order mark says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Encoding {
+    /// UTF-8, or UTF-16 if a byte order mark says so.
+    Auto,
+    /// Windows code page 1251 (Cyrillic).
+    Windows1251,
+}
+
+/// What an entry that is a URL means.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Urls {
+    /// It is rejected as *not a name*: a block of one page must not take the whole host.
+    Reject,
+    /// Its host is the entry.
+    Host,
+}
+
+/// Which csv column holds what; names are compared without case.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CsvColumns {
+    /// The name. Default `domain`.
+    pub domain: String,
+    /// Order columns by field name of [`Order`]: `id`, `authority`, `legal_basis`, `reference`, `issued`, …
+    /// Each defaults to a column of its own name, `order` too for `id`.
+    pub order: Vec<(String, String)>,
+}
+
+impl Default for CsvColumns {
+    fn default() -> Self {
+        Self { domain: "domain".into(), order: Vec::new() }
+    }
+}
+
+/// A list as configured.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Spec {
+    /// Its name in reports, hits and commands; unique.
+    pub name: String,
+    /// File or folder, already joined with the folder of the configuration file.
+    pub source: PathBuf,
+    /// The same as the operator wrote it.
+    pub shown: String,
+    /// The format, or [`Format::Auto`].
+    pub format: Format,
+    /// Block or allow.
+    pub role: Role,
+    /// Enforce or shadow.
+    pub mode: Mode,
+    /// Overrides the scope the format would give plain entries.
+    pub scope: Option<Scope>,
+    /// What URLs mean.
+    pub urls: Urls,
+    /// Refuse the whole file when more than this share of its entry lines is rejected, in 1/100 of a percent
+    /// (so that settings compare exactly). Default 500.
+    pub max_rejected: u32,
+    /// What the bytes mean.
+    pub encoding: Encoding,
+    /// Column names of a csv.
+    pub csv: CsvColumns,
+    /// The order entries rest on that name none themselves.
+    pub order: Option<Order>,
+    /// Larger files are refused, in bytes.
+    pub max_bytes: u64,
+}
+
+/// An entry, or a whole line, that was not used.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Rejection {
+    /// From 1.
+    pub line: u32,
+    /// In characters, from 1.
+    pub column: u32,
+    /// What stands there, shortened to something a log line can hold.
+    pub entry: String,
+    /// Why it was not used.
+    pub reason: String,
+}
+
+/// What was found in a file.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct FileReport {
+    /// The format it was read as.
+    pub format: Option<Format>,
+    /// Lines that hold something (not blank, not only a comment).
+    pub lines: u64,
+    /// Entries that became rules.
+    pub entries: u64,
+    /// Entries skipped on purpose (`localhost` in a hosts file, say).
+    pub skipped: u64,
+    /// How many rejections in all.
+    pub rejected: u64,
+    /// The first of them, at most [`MAX_SHOWN`].
+    pub rejections: Vec<Rejection>,
+}
+
+/// How many rejections of a file are kept with their text.
+pub const MAX_SHOWN: usize = 100;
+
+/// A file that became rules.
+#[derive(Clone, Debug)]
+pub struct Parsed {
+    /// Its rules.
+    pub rules: Arc<FileRules>,
+    /// What was found.
+    pub report: FileReport,
+}

@@ -1,0 +1,3 @@
+//! The `qalqan` binary; everything is in the library.
+
+fn main() {}

@@ -1,0 +1,85 @@
+//! The legal instrument behind a block, and when it is in force.
+
+use crate::util::UnixTime;
+
+/// An order: id, authority, legal basis, dates (DESIGN section 3).
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+pub struct Order {
+    /// The authority's own number.
+    pub id: String,
+    /// Who issued it.
+    pub authority: String,
+    /// Another authority that asked for it; empty if none.
+    pub requested_by: String,
+    /// The law it rests on.
+    pub legal_basis: String,
+    /// Court decisions and the like.
+    pub reference: Vec<String>,
+    /// When it was issued.
+    pub issued: Option<UnixTime>,
+    /// Not enforced before.
+    pub effective: Option<UnixTime>,
+    /// By when it must be enforced.
+    pub deadline: Option<UnixTime>,
+    /// Lifted from then on.
+    pub expires: Option<UnixTime>,
+    /// Lifted from then on.
+    pub revoked: Option<UnixTime>,
+    /// `mailto:` and `tel:` addresses for those affected.
+    pub contact: Vec<String>,
+    /// Where it is published; empty if nowhere.
+    pub url: String,
+}
+
+/// Where an order stands at a moment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OrderState {
+    /// `effective` has not come yet.
+    Pending,
+    /// Blocks.
+    InForce,
+    /// `expires` has passed.
+    Expired,
+    /// `revoked` has passed.
+    Revoked,
+}
+
+impl Order {
+    /// Where the order stands at `now`. A date acts from its first second on.
+    pub fn state(&self, now: UnixTime) -> OrderState {
+        if self.revoked.is_some_and(|at| now >= at) {
+            OrderState::Revoked
+        } else if self.expires.is_some_and(|at| now >= at) {
+            OrderState::Expired
+        } else if self.effective.is_some_and(|at| now < at) {
+            OrderState::Pending
+        } else {
+            OrderState::InForce
+        }
+    }
+
+    /// The next moment after `now` at which [`Self::state`] may change.
+    pub fn next_change(&self, now: UnixTime) -> Option<UnixTime> {
+        [self.effective, self.expires, self.revoked].into_iter().flatten().filter(|&at| at > now).min()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn dates_act_at_their_second() {
+        let order = Order {
+            effective: Some(UnixTime(100)),
+            expires: Some(UnixTime(200)),
+            revoked: Some(UnixTime(150)),
+            ..Order::default()
+        };
+        let states = [99, 100, 149, 150, 250].map(|at| order.state(UnixTime(at)));
+        use OrderState::{InForce, Pending, Revoked};
+        assert_eq!(states, [Pending, InForce, InForce, Revoked, Revoked]);
+        let changes = [0, 100, 150, 200].map(|at| order.next_change(UnixTime(at)).map(|t| t.0));
+        assert_eq!(changes, [Some(100), Some(150), Some(200), None]);
+    }
+}

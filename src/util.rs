@@ -1,0 +1,36 @@
+//! Small things every layer may use: snapshot hand-over, time as a value, throttled logging.
+
+mod handover;
+mod throttle;
+
+pub use handover::{Handover, Reader};
+pub use throttle::Throttle;
+
+use std::time::{SystemTime, UNIX_EPOCH};
+
+/// Seconds since 1970-01-01T00:00:00Z; what order dates are compared in.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct UnixTime(pub i64);
+
+/// A moment read once a batch and then handed down as a value, in milliseconds since the epoch.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Now {
+    /// Milliseconds since 1970-01-01T00:00:00Z.
+    pub unix_ms: i64,
+}
+
+impl Now {
+    /// Reads the system clock. Not for the code that decides a query: that gets its time from the caller.
+    pub fn read() -> Self {
+        let unix_ms = match SystemTime::now().duration_since(UNIX_EPOCH) {
+            Ok(after) => i64::try_from(after.as_millis()).unwrap_or(i64::MAX),
+            Err(before) => -i64::try_from(before.duration().as_millis()).unwrap_or(i64::MAX),
+        };
+        Self { unix_ms }
+    }
+
+    /// The same moment in whole seconds.
+    pub fn seconds(self) -> UnixTime {
+        UnixTime(self.unix_ms.div_euclid(1000))
+    }
+}
