@@ -1,8 +1,16 @@
-//! What a blocked query gets: settings of answers, and the bytes made ready for each list and order.
+//! What a blocked query gets: settings of answers, and everything about a list that an answer needs, made ready.
+
+mod respond;
+mod template;
+
+pub use respond::{Asked, Blocked, Respond, respond, respond_chased, target_name};
+pub use template::{Placeholder, Template, UnknownPlaceholder};
 
 use std::net::{Ipv4Addr, Ipv6Addr};
+use std::sync::Arc;
 
 use crate::name::Name;
+use crate::rule::{CnameTarget, Mode, Role};
 
 /// The answer of a list (DESIGN section 2).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -40,4 +48,49 @@ pub struct AnswerSettings {
     pub text: String,
     /// Language of `text` (RFC 5646), for the Structured DNS Error.
     pub language: String,
+}
+
+/// One list's share of the policy.
+#[derive(Clone, Debug)]
+pub struct ListPolicy {
+    /// The list's name.
+    pub name: Arc<str>,
+    /// Block or allow.
+    pub role: Role,
+    /// Enforce or shadow.
+    pub mode: Mode,
+    /// What its hits get.
+    pub answer: Answer,
+    /// Its place in the counters, the same over all reloads.
+    pub slot: usize,
+}
+
+/// [`AnswerSettings`], ready to be written.
+#[derive(Clone, Debug)]
+pub struct Answer {
+    mode: AnswerMode,
+    ipv4: Box<[[u8; 4]]>,
+    ipv6: Box<[[u8; 16]]>,
+    cname: Option<CnameTarget>,
+    ttl: u32,
+    ede: Option<u16>,
+    text: Template,
+    language: Box<str>,
+}
+
+impl Answer {
+    /// Makes settings ready. (A `cname` mode without a target, which `config` refuses, answers NODATA.)
+    pub fn new(settings: &AnswerSettings) -> Self {
+        let cname = settings.cname.clone().map(|name| CnameTarget { name, prefix_query: false, ttl: None });
+        Self {
+            mode: settings.mode,
+            ipv4: settings.ipv4.iter().map(Ipv4Addr::octets).collect(),
+            ipv6: settings.ipv6.iter().map(Ipv6Addr::octets).collect(),
+            cname,
+            ttl: settings.ttl,
+            ede: settings.ede,
+            text: Template::lenient(&settings.text),
+            language: settings.language.as_str().into(),
+        }
+    }
 }

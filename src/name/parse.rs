@@ -131,7 +131,7 @@ mod tests {
             ("_dmarc.example.com", "_dmarc.example.com"),
             ("r3---sn-4g5e6nez.googlevideo.com", "r3---sn-4g5e6nez.googlevideo.com"),
             ("-leading.example.com", "-leading.example.com"),
-            ("биржа.рф", "xn--80abp5a0d.xn--p1ai"),
+            ("биржа.рф", "xn--80abph4b.xn--p1ai"),
             ("bücher.example", "xn--bcher-kva.example"),
             ("exam\u{ad}ple.com", "example.com"),
             ("ｅｘａｍｐｌｅ。com", "example.com"),

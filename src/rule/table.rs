@@ -63,8 +63,7 @@ impl FileRules {
     /// Rule number `index`, which must be below [`Self::len`].
     pub fn rule(&self, index: u32) -> RuleView<'_> {
         let at = index as usize;
-        let kind_index = self.kind_of[at];
-        let kind = &self.kinds[kind_index as usize];
+        let (kind_index, kind) = self.kind(index);
         let order = kind.order.map(|order| &self.orders[order as usize]);
         RuleView { name: self.name(index), line: self.lines[at], kind_index, kind, order }
     }
@@ -73,6 +72,12 @@ impl FileRules {
     pub fn name(&self, index: u32) -> &[u8] {
         let at = index as usize;
         &self.names[self.offsets[at] as usize..self.offsets[at + 1] as usize]
+    }
+
+    /// Only the kind of rule number `index`, and its number.
+    pub fn kind(&self, index: u32) -> (u32, &Kind) {
+        let number = self.kind_of[index as usize];
+        (number, &self.kinds[number as usize])
     }
 
     /// All rules in file order.

@@ -1,0 +1,228 @@
+//! The compiled, immutable lookup structure of all rules.
+//!
+//! An open-addressing table of `u32` slots over the names where they lie in their files' arenas
+//! ([`FileRules`]): a slot holds some bits of the name's keyed hash and the number of the rule.
+//! The name itself is compared on every candidate, so a collision can cost time but never block
+//! the wrong name. Names of several rules have them all in a sorted side array.
+
+mod build;
+mod table;
+
+use std::sync::Arc;
+
+use crate::name::NameBuf;
+use crate::rule::{Effect, FileRules, Kind, RuleView, Scope};
+use crate::util::UnixTime;
+
+use table::Table;
+
+/// The rules of one file, and the list they belong to.
+#[derive(Clone, Debug)]
+pub struct Part {
+    /// Index of the list in configuration order: lower ones go first.
+    pub list: u16,
+    /// The rules.
+    pub rules: Arc<FileRules>,
+}
+
+/// All rules, ready to be asked, with those in force at one moment marked.
+#[derive(Clone, Debug)]
+pub struct Set {
+    index: Arc<Index>,
+    /// For each part and kind: is its order (if any) in force?
+    active: Box<[Box<[bool]>]>,
+    /// Names with several rules: (number of the first, number of each), one a list, scope and sort of effect.
+    several: Box<[(u32, u32)]>,
+}
+
+/// What does not change with time.
+#[derive(Debug)]
+struct Index {
+    parts: Box<[Part]>,
+    /// Number of the first rule of each part, and of one past the last.
+    starts: Box<[u32]>,
+    table: Table,
+    /// Every rule of names with several: (number of the first, number of each), sorted.
+    groups: Box<[(u32, u32)]>,
+}
+
+/// A rule that covers a name.
+#[derive(Clone, Copy, Debug)]
+pub struct Match<'a> {
+    /// Number of the rule within the set.
+    pub id: u32,
+    /// Index of its list.
+    pub list: u16,
+    /// Index of its file among the parts.
+    pub part: u32,
+    /// Scope, effect and order.
+    pub kind: &'a Kind,
+    /// How many labels of the name the pattern leaves out on the left.
+    pub below: u8,
+}
+
+/// What a set takes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Size {
+    /// Rules.
+    pub rules: usize,
+    /// Distinct names.
+    pub names: usize,
+    /// Heap bytes, all told: names, lines, attribution and table.
+    pub bytes: usize,
+}
+
+impl Set {
+    /// Compiles the rules of all parts, marking those in force at `now`.
+    ///
+    /// # Errors
+    /// More than 2³⁰ rules.
+    pub fn build(parts: Vec<Part>, now: UnixTime) -> Result<Self, TooManyRules> {
+        let index = Arc::new(build::index(parts)?);
+        Ok(Self::with(index, now))
+    }
+
+    /// The same rules at another moment: cheap, as nothing but the dates is looked at.
+    pub fn at(&self, now: UnixTime) -> Self {
+        Self::with(Arc::clone(&self.index), now)
+    }
+
+    /// The next moment after `now` at which a rule starts or ends.
+    pub fn next_change(&self, now: UnixTime) -> Option<UnixTime> {
+        let orders = self.index.parts.iter().flat_map(|part| part.rules.orders());
+        orders.filter_map(|order| order.next_change(now)).min()
+    }
+
+    /// Shows `visit` the rules in force that cover `name`, from the top label down.
+    ///
+    /// Of several rules of one list, scope and sort of effect on one name only the first is shown:
+    /// enough to decide. [`Self::all`] shows each.
+    pub fn matches<'a>(&'a self, name: &NameBuf, mut visit: impl FnMut(Match<'a>)) {
+        let mut hash = self.index.table.hasher();
+        let labels = name.label_count();
+        for skip in (0..labels).rev() {
+            hash.label(name.label(skip));
+            let suffix = name.suffix(skip);
+            let Some(slot) = self.index.find(hash.value(), suffix) else { continue };
+            if slot.several {
+                let from = self.several.partition_point(|&(first, _)| first < slot.rule);
+                for &(_, id) in self.several[from..].iter().take_while(|&&(first, _)| first == slot.rule) {
+                    self.show(id, skip, &mut visit);
+                }
+            } else {
+                self.show(slot.rule, skip, &mut visit);
+            }
+        }
+    }
+
+    /// Shows `visit` every single rule in force that covers `name`; for reports, not for queries.
+    pub fn all<'a>(&'a self, name: &NameBuf, mut visit: impl FnMut(Match<'a>)) {
+        let mut hash = self.index.table.hasher();
+        for skip in (0..name.label_count()).rev() {
+            hash.label(name.label(skip));
+            let Some(slot) = self.index.find(hash.value(), name.suffix(skip)) else { continue };
+            self.show(slot.rule, skip, &mut visit);
+            for id in self.index.group(slot.rule) {
+                self.show(id, skip, &mut visit);
+            }
+        }
+    }
+
+    /// The rule of a match, with its name, line and order.
+    pub fn rule(&self, id: u32) -> RuleView<'_> {
+        let (part, local) = self.index.locate(id);
+        self.index.parts[part].rules.rule(local)
+    }
+
+    /// The parts, in the order given.
+    pub fn parts(&self) -> &[Part] {
+        &self.index.parts
+    }
+
+    /// What it takes.
+    pub fn size(&self) -> Size {
+        let index = &self.index;
+        let rules = index.starts.last().map_or(0, |&end| end as usize);
+        let arenas: usize = index.parts.iter().map(|part| part.rules.bytes()).sum();
+        let several = 8 * (index.groups.len() + self.several.len());
+        let bytes = arenas + index.table.bytes() + several + 4 * index.starts.len();
+        Size { rules, names: index.table.len(), bytes }
+    }
+
+    /// Marks what is in force.
+    fn with(index: Arc<Index>, now: UnixTime) -> Self {
+        let active: Box<[Box<[bool]>]> = index
+            .parts
+            .iter()
+            .map(|part| {
+                let orders = part.rules.orders();
+                let in_force = |order: u32| orders[order as usize].state(now) == crate::rule::OrderState::InForce;
+                part.rules.kinds().iter().map(|kind| kind.order.is_none_or(in_force)).collect()
+            })
+            .collect();
+        let several = build::several(&index, &active);
+        Self { index, active, several }
+    }
+
+    /// Shows one rule, if it is in force and its scope covers a name `below` labels under it.
+    fn show<'a>(&'a self, id: u32, below: usize, visit: &mut impl FnMut(Match<'a>)) {
+        let (part, local) = self.index.locate(id);
+        let rules = &self.index.parts[part].rules;
+        let (kind_index, kind) = rules.kind(local);
+        if kind.scope.covers(below) && self.active[part][kind_index as usize] {
+            let list = self.index.parts[part].list;
+            visit(Match { id, list, part: part as u32, kind, below: below as u8 });
+        }
+    }
+}
+
+impl Index {
+    /// The slot of exactly this name, if some rule has it.
+    fn find(&self, hash: u64, name: &[u8]) -> Option<table::Slot> {
+        self.table.find(hash, |rule| self.name(rule) == name)
+    }
+
+    /// The name of rule number `id`.
+    fn name(&self, id: u32) -> &[u8] {
+        let (part, local) = self.locate(id);
+        self.parts[part].rules.name(local)
+    }
+
+    /// Which part rule number `id` is in, and its number there.
+    fn locate(&self, id: u32) -> (usize, u32) {
+        // Most sets have a handful of parts; a folder of orders may have thousands.
+        let part = if self.parts.len() == 1 { 0 } else { self.starts.partition_point(|&start| start <= id) - 1 };
+        (part, id - self.starts[part])
+    }
+
+    /// The other rules with the name of rule `first`.
+    fn group(&self, first: u32) -> impl Iterator<Item = u32> {
+        let from = self.groups.partition_point(|&(head, _)| head < first);
+        self.groups[from..].iter().take_while(move |&&(head, _)| head == first).map(|&(_, id)| id)
+    }
+}
+
+/// More rules than a set can number.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TooManyRules(pub u64);
+
+impl std::fmt::Display for TooManyRules {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "the lists hold {} rules together; a set can hold {} (2^30)", self.0, table::MAX_RULES)
+    }
+}
+
+impl std::error::Error for TooManyRules {}
+
+/// The sort of effect that competes within a list: exceptions do not hide blocks, nor the other way round.
+fn is_exception(effect: &Effect) -> bool {
+    matches!(effect, Effect::Allow)
+}
+
+/// What makes two rules of one name decide alike: the earlier of them is enough.
+fn same_say(kind: &Kind) -> (Scope, bool) {
+    (kind.scope, is_exception(&kind.effect))
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,142 @@
+//! The set against its stupid twin: a walk over all rules.
+
+use proptest::prelude::*;
+
+use super::*;
+use crate::name::Name;
+use crate::rule::{Order, RulesBuilder};
+
+/// A rule as the twin knows it.
+#[derive(Clone, Debug)]
+struct Plain {
+    list: u16,
+    name: Name,
+    scope: Scope,
+    allow: bool,
+    order: Option<(Option<i64>, Option<i64>)>,
+}
+
+/// Makes parts of at most `chunk` rules each, in the order of lists.
+fn parts(rules: &[Plain], chunk: usize) -> Vec<Part> {
+    let mut parts = Vec::new();
+    for list in 0..4 {
+        let of_list: Vec<_> = rules.iter().enumerate().filter(|(_, rule)| rule.list == list).collect();
+        for chunk in of_list.chunks(chunk) {
+            let mut builder = RulesBuilder::new("file".into(), 64);
+            let mut buf = NameBuf::new();
+            for (line, rule) in chunk {
+                let order = rule.order.map(|(from, to)| {
+                    builder.order(Order {
+                        effective: from.map(UnixTime),
+                        expires: to.map(UnixTime),
+                        ..Order::default()
+                    })
+                });
+                let effect = if rule.allow { Effect::Allow } else { Effect::Block };
+                buf.set_wire(rule.name.wire()).expect("a name");
+                assert!(builder.push(&buf, *line as u32, Kind { scope: rule.scope, effect, order }));
+            }
+            parts.push(Part { list, rules: Arc::new(builder.build()) });
+        }
+    }
+    parts
+}
+
+/// The twin: which rules cover `name` at `now`, by their index.
+fn walk(rules: &[Plain], name: &Name, now: i64) -> Vec<u32> {
+    let covers = |rule: &Plain| match rule.scope {
+        Scope::Subtree => name.is_at_or_below(&rule.name),
+        Scope::Exact => *name == rule.name,
+        Scope::Below => name.is_at_or_below(&rule.name) && *name != rule.name,
+    };
+    let in_force = |rule: &Plain| {
+        rule.order.is_none_or(|(from, to)| from.is_none_or(|at| at <= now) && to.is_none_or(|at| now < at))
+    };
+    let found = rules.iter().enumerate().filter(|(_, rule)| covers(rule) && in_force(rule));
+    found.map(|(index, _)| index as u32).collect()
+}
+
+/// Names from few labels, so that they often meet.
+fn some_name() -> impl Strategy<Value = Name> {
+    proptest::collection::vec(prop_oneof!["[a-c]", "[ab]{2}", "com"], 1..5)
+        .prop_map(|labels| Name::parse(&labels.join(".")).expect("a name"))
+}
+
+/// Any rule.
+fn some_rule() -> impl Strategy<Value = Plain> {
+    let scope = prop_oneof![Just(Scope::Subtree), Just(Scope::Exact), Just(Scope::Below)];
+    let order = proptest::option::of((proptest::option::of(0..20_i64), proptest::option::of(0..20_i64)));
+    (0..4_u16, some_name(), scope, any::<bool>(), order).prop_map(|(list, name, scope, allow, order)| Plain {
+        list,
+        name,
+        scope,
+        allow,
+        order,
+    })
+}
+
+proptest! {
+    #[test]
+    fn finds_what_a_walk_over_all_rules_finds(
+        rules in proptest::collection::vec(some_rule(), 0..60),
+        names in proptest::collection::vec(some_name(), 1..20),
+        chunk in 1..8_usize,
+        now in 0..20_i64,
+    ) {
+        let set = Set::build(parts(&rules, chunk), UnixTime(0)).expect("few rules").at(UnixTime(now));
+        for name in names {
+            let mut buf = NameBuf::new();
+            buf.set_wire(name.wire()).expect("a name");
+            let expected = walk(&rules, &name, now);
+            let mut every = Vec::new();
+            set.all(&buf, |found| every.push(set.rule(found.id).line));
+            every.sort_unstable();
+            prop_assert_eq!(&every, &expected, "all rules of {}", name);
+
+            // One of each list, name, scope and sort of effect is enough to decide, and none is missing.
+            let say = |&index: &u32| {
+                let rule = &rules[index as usize];
+                (rule.list, rule.name.clone(), rule.scope, rule.allow)
+            };
+            let mut deciding = Vec::new();
+            set.matches(&buf, |found| deciding.push(set.rule(found.id).line));
+            for line in &deciding {
+                prop_assert!(expected.contains(line), "{} does not cover {}", line, name);
+            }
+            let mut left: Vec<_> = deciding.iter().map(say).collect();
+            let mut right: Vec<_> = expected.iter().map(say).collect();
+            left.sort();
+            right.sort();
+            right.dedup();
+            prop_assert_eq!(left, right, "deciding rules of {}", name);
+        }
+        let changes = rules.iter().filter_map(|rule| rule.order).flat_map(|(from, to)| [from, to]).flatten();
+        let next = changes.filter(|&at| at > now).min();
+        prop_assert_eq!(set.next_change(UnixTime(now)).map(|at| at.0), next);
+    }
+}
+
+#[test]
+fn a_name_listed_a_hundred_thousand_times_is_looked_at_once() {
+    let name = Name::parse("example.com").expect("a name");
+    let rule = Plain { list: 0, name: name.clone(), scope: Scope::Subtree, allow: false, order: None };
+    let rules = vec![rule; 100_000];
+    let set = Set::build(parts(&rules, 50_000), UnixTime(0)).expect("few rules");
+    assert_eq!((set.size().rules, set.size().names), (100_000, 1));
+    let mut buf = NameBuf::new();
+    buf.set_wire(name.wire()).expect("a name");
+    let (mut shown, mut all) = (0, 0);
+    set.matches(&buf, |_| shown += 1);
+    set.all(&buf, |_| all += 1);
+    assert_eq!((shown, all), (1, 100_000));
+}
+
+#[test]
+fn an_empty_set_answers() {
+    let set = Set::build(Vec::new(), UnixTime(0)).expect("no rules");
+    let mut buf = NameBuf::new();
+    set.matches(&buf, |_| panic!("nothing is listed"));
+    buf.parse("example.com").expect("a name");
+    set.matches(&buf, |_| panic!("nothing is listed"));
+    assert_eq!(set.size(), Size { rules: 0, names: 0, bytes: 8 });
+}

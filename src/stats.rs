@@ -1,0 +1,225 @@
+//! Exact counters: one block a worker, added up off the query path.
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use serde::Serialize;
+
+use crate::event::AnswerKind;
+use crate::rule::Mode;
+
+/// The most lists ever counted apart; further ones share the last place (and keep being blocked).
+pub const MAX_LISTS: usize = 1024;
+
+/// What happened to a query, beside what a list did to it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(usize)]
+pub enum Counter {
+    /// Datagrams and messages that came in.
+    Received,
+    /// Not worth an answer: short, or not a query.
+    Ignored,
+    /// Answered FORMERR, NOTIMP or BADVERS.
+    Invalid,
+    /// REFUSED: the client is not in `allow_from`.
+    NotAllowed,
+    /// REFUSED: a class, type or flag this resolver does not serve.
+    NotServed,
+    /// Matched an enforcing list and got its answer.
+    Blocked,
+    /// Would have been blocked but for an allow rule.
+    Excepted,
+    /// Matched a shadow list.
+    Shadow,
+    /// Answered from a local zone.
+    Local,
+    /// Answered from an upstream.
+    Forwarded,
+    /// SERVFAIL: no upstream answered.
+    Failed,
+    /// SERVFAIL: too many queries under way.
+    Overloaded,
+    /// The answer could not be handed to the system.
+    SendFailed,
+    /// The hit log had no room for a hit. It is counted all the same.
+    HitLogFull,
+    /// A TCP connection was closed at once because of a limit.
+    ConnectionRefused,
+}
+
+impl Counter {
+    /// All of them with their names in `counters.json`.
+    const ALL: [(Self, &'static str); 15] = [
+        (Self::Received, "received"),
+        (Self::Ignored, "ignored"),
+        (Self::Invalid, "invalid"),
+        (Self::NotAllowed, "not_allowed"),
+        (Self::NotServed, "not_served"),
+        (Self::Blocked, "blocked"),
+        (Self::Excepted, "excepted"),
+        (Self::Shadow, "shadow"),
+        (Self::Local, "local"),
+        (Self::Forwarded, "forwarded"),
+        (Self::Failed, "failed"),
+        (Self::Overloaded, "overloaded"),
+        (Self::SendFailed, "send_failed"),
+        (Self::HitLogFull, "hit_log_full"),
+        (Self::ConnectionRefused, "connection_refused"),
+    ];
+}
+
+/// The counters of one worker.
+#[derive(Debug)]
+pub struct Counters {
+    counts: [AtomicU64; Counter::ALL.len()],
+    answers: [AtomicU64; AnswerKind::ALL.len()],
+    lists: Box<[[AtomicU64; 2]]>,
+}
+
+impl Counters {
+    /// Counts one.
+    pub fn count(&self, counter: Counter) {
+        self.counts[counter as usize].fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Counts a hit of the list at `slot`.
+    pub fn hit(&self, slot: usize, mode: Mode, answer: AnswerKind) {
+        self.lists[slot.min(MAX_LISTS - 1)][mode as usize].fetch_add(1, Ordering::Relaxed);
+        match mode {
+            Mode::Enforce => {
+                self.count(Counter::Blocked);
+                self.answers[answer as usize].fetch_add(1, Ordering::Relaxed);
+            }
+            Mode::Shadow => self.count(Counter::Shadow),
+        }
+    }
+}
+
+/// All counters of the process.
+#[derive(Debug, Default)]
+pub struct Stats {
+    inner: Mutex<Inner>,
+}
+
+/// What [`Stats`] knows.
+#[derive(Debug, Default)]
+struct Inner {
+    workers: Vec<Arc<Counters>>,
+    slots: HashMap<Arc<str>, usize>,
+}
+
+impl Stats {
+    /// A block for a worker, all zero.
+    pub fn counters(&self) -> Arc<Counters> {
+        let counters = Arc::new(Counters {
+            counts: std::array::from_fn(|_| AtomicU64::new(0)),
+            answers: std::array::from_fn(|_| AtomicU64::new(0)),
+            lists: (0..MAX_LISTS).map(|_| [AtomicU64::new(0), AtomicU64::new(0)]).collect(),
+        });
+        self.lock().workers.push(Arc::clone(&counters));
+        counters
+    }
+
+    /// The place of the list called `name`, the same each time.
+    pub fn slot(&self, name: &Arc<str>) -> usize {
+        let mut inner = self.lock();
+        let next = inner.slots.len().min(MAX_LISTS - 1);
+        *inner.slots.entry(Arc::clone(name)).or_insert(next)
+    }
+
+    /// Adds everything up.
+    pub fn totals(&self) -> Totals {
+        let inner = self.lock();
+        let sum = |pick: &dyn Fn(&Counters) -> &AtomicU64| -> u64 {
+            inner.workers.iter().map(|worker| pick(worker).load(Ordering::Relaxed)).sum()
+        };
+        let queries = Counter::ALL.iter().map(|&(c, name)| (name, sum(&|w| &w.counts[c as usize]))).collect();
+        let answers =
+            AnswerKind::ALL.iter().map(|&kind| (kind.as_str(), sum(&|w| &w.answers[kind as usize]))).collect();
+        let mut lists: Vec<_> = inner
+            .slots
+            .iter()
+            .map(|(name, &slot)| ListTotals {
+                name: name.to_string(),
+                blocked: sum(&|w| &w.lists[slot][Mode::Enforce as usize]),
+                shadow: sum(&|w| &w.lists[slot][Mode::Shadow as usize]),
+            })
+            .collect();
+        lists.sort_by(|a, b| a.name.cmp(&b.name));
+        Totals { queries, answers, lists }
+    }
+
+    /// The lock is only ever held for a moment here.
+    fn lock(&self) -> std::sync::MutexGuard<'_, Inner> {
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The counters added up.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Totals {
+    /// By what happened to a query.
+    #[serde(serialize_with = "as_map")]
+    pub queries: Vec<(&'static str, u64)>,
+    /// Blocked queries by answer.
+    #[serde(serialize_with = "as_map")]
+    pub answers: Vec<(&'static str, u64)>,
+    /// By list.
+    pub lists: Vec<ListTotals>,
+}
+
+/// The counters of one list.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct ListTotals {
+    /// Its name.
+    pub name: String,
+    /// Queries answered as it says.
+    pub blocked: u64,
+    /// Queries it would have blocked.
+    pub shadow: u64,
+}
+
+impl Totals {
+    /// One of the query counters by name; 0 for a name there isn't.
+    pub fn query(&self, counter: Counter) -> u64 {
+        self.queries.get(counter as usize).map_or(0, |&(_, count)| count)
+    }
+}
+
+/// Pairs as a JSON object, in their order.
+fn as_map<S: serde::Serializer>(pairs: &[(&'static str, u64)], to: S) -> Result<S::Ok, S::Error> {
+    to.collect_map(pairs.iter().copied())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn workers_add_up_and_lists_keep_their_place() {
+        let stats = Stats::default();
+        let (one, two) = (stats.counters(), stats.counters());
+        let slot = stats.slot(&"orders".into());
+        assert_eq!(stats.slot(&"other".into()), slot + 1);
+        assert_eq!(stats.slot(&"orders".into()), slot);
+        one.hit(slot, Mode::Enforce, AnswerKind::Nxdomain);
+        two.hit(slot, Mode::Enforce, AnswerKind::Nxdomain);
+        two.hit(slot, Mode::Shadow, AnswerKind::Passed);
+        let totals = stats.totals();
+        assert_eq!((totals.query(Counter::Blocked), totals.query(Counter::Shadow)), (2, 1));
+        assert_eq!(totals.lists[0], ListTotals { name: "orders".into(), blocked: 2, shadow: 1 });
+        let json = serde_json::to_value(&totals).expect("plain data");
+        assert_eq!(json["answers"]["nxdomain"], 2);
+    }
+
+    #[test]
+    fn names_stand_in_the_order_of_their_counters() {
+        for (place, (counter, name)) in Counter::ALL.iter().enumerate() {
+            assert_eq!(*counter as usize, place, "{name}");
+        }
+        for (place, kind) in AnswerKind::ALL.iter().enumerate() {
+            assert_eq!(*kind as usize, place, "{}", kind.as_str());
+        }
+    }
+}
