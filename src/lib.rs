@@ -11,5 +11,6 @@ pub mod policy;
 pub mod reload;
 pub mod rule;
 pub mod serve;
+pub mod system;
 pub mod upstream;
 pub mod util;
