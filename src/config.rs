@@ -1,8 +1,32 @@
 //! The configuration file: text with positions in, settings that cannot be wrong out.
 
-use std::path::PathBuf;
+mod answer;
+mod lists;
+mod problem;
+mod reader;
+mod sections;
+mod units;
+mod values;
+mod wording;
 
+pub use answer::PLACEHOLDERS;
+pub use problem::{Problem, Problems};
+
+use std::collections::HashSet;
+use std::fmt;
+use std::fs::File;
+use std::io::{self, Read};
+use std::path::{Path, PathBuf};
+
+use toml::de::DeTable;
+
+use self::reader::{MAX_PROBLEMS, Sink, Table};
 use crate::{hits, limit, list, local, policy, reload, serve, upstream};
+
+/// `state_dir`
+const STATE_DIR: &str = "state";
+/// Larger files are not a configuration.
+const MAX_FILE: u64 = 1 << 20;
 
 /// Everything the configuration file says.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -39,3 +63,142 @@ pub struct ListSettings {
     /// `[answer]` with this list's overrides.
     pub answer: policy::AnswerSettings,
 }
+
+/// Reads a configuration file.
+///
+/// # Errors
+/// Everything that is wrong with it, each with its place.
+pub fn load(path: &Path) -> Result<Settings, Problems> {
+    let bytes = read_file(path).map_err(|error| Problems::whole_file(path, error.to_string()))?;
+    match str::from_utf8(&bytes) {
+        Ok(text) => parse(text, path),
+        Err(error) => {
+            let good = bytes.get(..error.valid_up_to()).unwrap_or_default();
+            let message = "from here on this is not UTF-8; save the file as UTF-8".to_owned();
+            Err(Problems::at_offsets(path, &String::from_utf8_lossy(good), vec![(good.len(), message)], 0))
+        }
+    }
+}
+
+/// Reads the text of the configuration file `path`, to whose folder relative paths are joined.
+///
+/// # Errors
+/// Everything that is wrong with it, each with its place.
+pub fn parse(text: &str, path: &Path) -> Result<Settings, Problems> {
+    let text = text.strip_prefix('\u{feff}').unwrap_or(text);
+    let sink = Sink::default();
+    let (document, broken) = DeTable::parse_recoverable(text);
+    let settings = read(Table::top(&sink, document.get_ref()), path);
+    let mut found: Vec<(usize, String)> = Vec::new();
+    for error in broken.iter().take(MAX_PROBLEMS) {
+        let at = error.span().map_or(text.len(), |span| span.start);
+        found.push((at, format!("not TOML: {}", error.message())));
+    }
+    // What the parser made of a broken line is guesswork: about such a line only the parser is believed.
+    let line_of = |at: usize| text.get(..at).unwrap_or(text).rfind('\n');
+    let broken_lines: HashSet<_> = found.iter().map(|(at, _)| line_of(*at)).collect();
+    let (wrong, more) = sink.into_problems();
+    found.extend(wrong.into_iter().filter(|(at, _)| !broken_lines.contains(&line_of(*at))));
+    if found.is_empty() {
+        return Ok(settings);
+    }
+    let more = more + broken.len().saturating_sub(MAX_PROBLEMS);
+    Err(Problems::at_offsets(path, text, found, more))
+}
+
+impl Settings {
+    /// The keys whose values differ in `new` and cannot take effect while running.
+    pub fn restart_needed(&self, new: &Self) -> Vec<&'static str> {
+        let (old_tcp, new_tcp) = (&self.server.tcp, &new.server.tcp);
+        let keys = [
+            ("state_dir", self.state_dir != new.state_dir),
+            ("server.listen", self.server.listen != new.server.listen),
+            ("server.workers", self.server.workers != new.server.workers),
+            ("server.ready_file", self.server.ready_file != new.server.ready_file),
+            ("server.tcp.idle", old_tcp.idle != new_tcp.idle),
+            ("server.tcp.total", old_tcp.total != new_tcp.total),
+            ("server.tcp.max_connections", old_tcp.max_connections != new_tcp.max_connections),
+            ("server.tcp.max_per_client", old_tcp.max_per_client != new_tcp.max_per_client),
+            ("server.tcp.max_in_flight", old_tcp.max_in_flight != new_tcp.max_in_flight),
+            ("hits.file", self.hits.file != new.hits.file),
+            ("hits.clients", self.hits.clients != new.hits.clients),
+            ("hits.max_size", self.hits.max_size != new.hits.max_size),
+            ("hits.max_age", self.hits.max_age != new.hits.max_age),
+            ("hits.keep", self.hits.keep != new.hits.keep),
+        ];
+        keys.into_iter().filter(|&(_, differs)| differs).map(|(key, _)| key).collect()
+    }
+}
+
+/// Reads the whole document; what is wrong is in the table's sink afterwards.
+fn read(mut top: Table<'_>, path: &Path) -> Settings {
+    let folder = path.parent().unwrap_or(Path::new(""));
+    let state_dir = top.text("state_dir", values::path).unwrap_or_else(|| STATE_DIR.into());
+    let start_without_lists = top.flag("start_without_lists", false);
+    let (server, limit) = sections::server(top.table("server"), folder);
+    let upstream = sections::upstream(top.table("upstream"), &server.listen);
+    let local = sections::local(&mut top, folder);
+    let answer = answer::read(top.table("answer"), &answer::defaults());
+    let lists = lists::read(&mut top, folder, &answer);
+    let hits = sections::hits(top.table("hits"), folder);
+    let reload = sections::reload(top.table("reload"));
+    top.finish();
+    Settings {
+        path: path.into(),
+        state_dir: folder.join(state_dir),
+        start_without_lists,
+        server,
+        limit,
+        upstream,
+        local,
+        answer,
+        lists,
+        hits,
+        reload,
+    }
+}
+
+/// The configuration file as a whole cannot be had.
+#[derive(Debug)]
+enum FileError {
+    /// No such file.
+    Missing,
+    /// A folder, a pipe, a device.
+    NotAFile,
+    /// Over [`MAX_FILE`].
+    TooLarge,
+    /// Anything else.
+    Io(io::Error),
+}
+
+impl fmt::Display for FileError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Missing => f.write_str("there is no such configuration file; name one with --config FILE"),
+            Self::NotAFile => f.write_str("the configuration must be a regular file; name one with --config FILE"),
+            Self::TooLarge => write!(f, "larger than {}: this is not a configuration file", units::show_size(MAX_FILE)),
+            Self::Io(error) => write!(f, "cannot read the configuration file: {error}"),
+        }
+    }
+}
+
+impl std::error::Error for FileError {}
+
+impl From<io::Error> for FileError {
+    fn from(error: io::Error) -> Self {
+        if error.kind() == io::ErrorKind::NotFound { Self::Missing } else { Self::Io(error) }
+    }
+}
+
+/// The bytes of a regular file of sensible size. Looks before it opens, so that a pipe cannot hold it up.
+fn read_file(path: &Path) -> Result<Vec<u8>, FileError> {
+    if !path.metadata()?.is_file() {
+        return Err(FileError::NotAFile);
+    }
+    let mut bytes = Vec::new();
+    File::open(path)?.take(MAX_FILE + 1).read_to_end(&mut bytes)?;
+    if bytes.len() as u64 > MAX_FILE { Err(FileError::TooLarge) } else { Ok(bytes) }
+}
+
+#[cfg(test)]
+mod tests;

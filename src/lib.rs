@@ -15,6 +15,7 @@ pub mod serve;
 pub mod set;
 pub mod snapshot;
 pub mod stats;
+pub mod system;
 pub mod upstream;
 pub mod util;
 pub mod wire;

@@ -1,0 +1,371 @@
+//! The shipped files, the documentation, and what an operator is told about mistakes.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use proptest::prelude::*;
+
+use super::reader::Key;
+use super::*;
+use crate::hits::Clients;
+use crate::list::Urls;
+use crate::policy::AnswerMode;
+use crate::rule::Role;
+use crate::upstream::Server;
+use crate::util::UnixTime;
+
+/// The shipped files, as in the repository.
+const SHIPPED: &str = include_str!("../../config.toml");
+const DOCUMENTED: &str = include_str!("../../docs/configuration.md");
+
+/// Settings of a text that must be good.
+fn good(text: &str) -> Settings {
+    match parse(text, Path::new("etc/config.toml")) {
+        Ok(settings) => settings,
+        Err(problems) => panic!("{problems}"),
+    }
+}
+
+/// Problems of a text that must be bad, without the file's name.
+fn bad(text: &str) -> Vec<String> {
+    let problems = parse(text, Path::new("c")).expect_err("this must not be accepted");
+    problems.shown().iter().map(|p| format!("{}:{}: {}", p.line, p.column, p.message)).collect()
+}
+
+/// The shipped file with every optional key set: lines that start with `#` and no space.
+fn everything_set() -> String {
+    let set = |line: &str| match line.strip_prefix('#') {
+        Some(key) if key.starts_with(|c: char| c.is_ascii_lowercase() || c == '[') => format!("{key}\n"),
+        _ => format!("{line}\n"),
+    };
+    SHIPPED.lines().map(set).collect()
+}
+
+/// Every key the reader asks for, and every key `text` has.
+fn keys(text: &str) -> (Vec<Key>, Vec<Key>) {
+    let sink = Sink::default();
+    let document = DeTable::parse(text).expect("TOML");
+    let _ = read(Table::top(&sink, document.get_ref()), Path::new("c"));
+    let (asked, found) = sink.keys();
+    (asked.into_iter().collect(), found.into_iter().collect())
+}
+
+#[test]
+fn the_shipped_file_is_the_defaults_and_two_lists() {
+    let mut shipped = good(SHIPPED);
+    let lists = std::mem::take(&mut shipped.lists);
+    assert_eq!(shipped, good(""));
+    let [orders, allow] = &lists[..] else { panic!("two lists, not {}", lists.len()) };
+    let minimal = "[[list]]\nname = \"orders\"\nsource = \"blocklists/orders\"";
+    assert_eq!(*orders, good(minimal).lists[0]);
+    assert_eq!((allow.spec.name.as_str(), allow.spec.role), ("allow", Role::Allow));
+    for list in lists {
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(&list.spec.shown);
+        assert!(path.exists(), "{} is not shipped", path.display());
+    }
+}
+
+#[test]
+fn the_defaults_are_what_the_design_says() {
+    let settings = good("");
+    assert_eq!(settings.state_dir, Path::new("etc/state"));
+    assert_eq!(settings.server.listen, ["127.0.0.1:5353".parse().expect("an address")]);
+    assert_eq!(settings.limit.allow_from.len(), 8);
+    assert_eq!(settings.server.ready_file, None);
+    assert_eq!(settings.upstream.servers, [Server::System]);
+    assert_eq!(settings.upstream.timeout, Duration::from_secs(2));
+    assert_eq!((settings.answer.mode, settings.answer.ttl, settings.answer.ede), (AnswerMode::Sinkhole, 30, Some(16)));
+    assert_eq!(settings.hits.file.as_deref(), Some(Path::new("etc/hits.jsonl")));
+    assert_eq!(settings.hits.clients, Clients::Truncate);
+    assert!(!settings.start_without_lists && settings.lists.is_empty());
+    assert!(settings.reload.quiet < Duration::from_millis(500), "a list must be in force within a second");
+}
+
+#[test]
+fn the_installed_file_is_good() {
+    let text = include_str!("../../systemd/config.toml");
+    let settings = parse(text, Path::new("/etc/qalqan/config.toml")).unwrap_or_else(|problems| panic!("{problems}"));
+    assert_eq!(settings.state_dir, Path::new("/var/lib/qalqan"));
+    assert_eq!(settings.lists[0].spec.source, Path::new("/etc/qalqan/blocklists/orders"));
+    // The service sees no other folders it could write to.
+    let unit = include_str!("../../systemd/qalqan.service");
+    for directory in ["StateDirectory=qalqan", "LogsDirectory=qalqan", "RuntimeDirectory=qalqan"] {
+        assert!(unit.contains(directory), "{directory}");
+    }
+}
+
+#[test]
+fn every_key_stands_in_the_shipped_file() {
+    let text = everything_set();
+    if let Err(problems) = parse(&text, Path::new("config.toml")) {
+        panic!("with every optional key set, the shipped file has {problems}");
+    }
+    let (asked, found) = keys(&text);
+    let missing: Vec<_> = asked.iter().filter(|key| !found.contains(key)).collect();
+    assert!(missing.is_empty(), "not in config.toml: {missing:?}");
+    assert!(asked.len() > 60, "the reader asked for {} keys only", asked.len());
+}
+
+#[test]
+fn every_key_is_documented_with_its_default() {
+    // Section → rows of the tables under its heading.
+    let mut rows: BTreeMap<String, Vec<&str>> = BTreeMap::new();
+    let mut section = String::new();
+    for line in DOCUMENTED.lines() {
+        if let Some(heading) = line.strip_prefix("## ") {
+            let named = heading.split('`').nth(1).unwrap_or("");
+            section = named.trim_matches(['[', ']']).to_owned();
+        } else if line.starts_with("| `") {
+            rows.entry(section.clone()).or_default().push(line);
+        }
+    }
+    let row = |section: &str, key: &str| {
+        let start = format!("| `{key}` |");
+        rows.get(section).and_then(|rows| rows.iter().find(|row| row.starts_with(&start)))
+    };
+    let (asked, _) = keys("");
+    let (with_lists, _) = keys(&everything_set());
+    let sections: Vec<String> = with_lists.iter().map(|(section, _)| section.clone()).collect();
+    for (section, key) in asked.iter().chain(&with_lists) {
+        let below = if section.is_empty() { (*key).to_owned() } else { format!("{section}.{key}") };
+        // The answer of a list has the keys of [answer], and its section is a key as well.
+        if sections.contains(&below) || section == "list.answer" || below == "local.hosts" {
+            continue;
+        }
+        assert!(row(section, key).is_some(), "docs/configuration.md has no row for `{key}` under `[{section}]`");
+    }
+    // Values set in the shipped file are the defaults; the table must say the same.
+    let mut section = String::new();
+    let mut seen = Vec::new();
+    for line in SHIPPED.lines() {
+        if line.starts_with('[') {
+            section = line.trim_matches(['[', ']']).to_owned();
+        } else if let Some((key, value)) = line.split_once(" = ").filter(|_| !line.starts_with('#')) {
+            // The second [[list]] is a sample, not a set of defaults.
+            if seen.contains(&(section.clone(), key)) || (section == "list" && matches!(key, "name" | "source")) {
+                continue;
+            }
+            seen.push((section.clone(), key));
+            let row = row(&section, key).unwrap_or_else(|| panic!("no row for `{key}` in [{section}]"));
+            assert!(row.contains(&format!("| `{value}` |")), "default of `{key}` in [{section}]: {row}");
+        }
+    }
+    assert!(seen.len() > 30);
+}
+
+#[test]
+fn all_problems_are_told_at_once_with_their_place() {
+    let found = bad(concat!(
+        "state_dri = \"x\"\n",
+        "[server]\n",
+        "lsiten = [\"127.0.0.1:53\"]\n",
+        "workers = \"4\"\n",
+        "allow_from = [\"10.0.0.0/8\", \"10.0.0.1/8\"]\n",
+        "[answer]\n",
+        "mode = \"sinkhol\"\n",
+        "text = \"by {oder}\"\n",
+        "[upstream]\n",
+        "timeout = \"2x\"\n",
+        "servers = []\n",
+        "[cache]\n",
+        "size = \"64MiB\"\n",
+        "[reload]\n",
+        "rescan = \"1ms\"\n",
+        "quiet = 5\n",
+    ));
+    assert_eq!(
+        found,
+        [
+            "1:1: unknown key \"state_dri\"; did you mean \"state_dir\"?; known are: state_dir, start_without_lists, \
+             server, upstream, local, zone, answer, list, hits, reload",
+            "3:1: unknown key \"lsiten\" in [server]; did you mean \"listen\"?; known are: listen, allow_from, workers, \
+             ready_file, tcp",
+            "4:11: [server] workers = \"4\": expected a whole number, found a text",
+            "5:29: [server] allow_from = \"10.0.0.1/8\": bits are set behind the prefix",
+            "7:8: [answer] mode = \"sinkhol\": not known; did you mean \"sinkhole\"?; choices are \"sinkhole\", \
+             \"nxdomain\", \"nodata\", \"refused\", \"drop\", \"cname\"",
+            "8:8: [answer] text = \"by {oder}\": {oder} is not known; choices are {order}, {authority}, {list}, \
+             {legal_basis}, {reference}",
+            "10:11: [upstream] timeout = \"2x\": not a duration; write a whole number and a unit: 500ms, 2s, 5m, 1h, 7d",
+            "11:11: [upstream] servers = […]: at least 1 is needed",
+            "12:2: unknown section \"cache\"; known are: state_dir, start_without_lists, server, upstream, local, zone, \
+             answer, list, hits, reload",
+            "15:10: [reload] rescan = \"1ms\": must be from 1s to 1d",
+            "16:9: [reload] quiet = 5: expected a text in quotes, found a whole number",
+        ]
+    );
+}
+
+#[test]
+fn lists_are_checked_one_by_one() {
+    let found = bad(concat!(
+        "[[list]]\n",
+        "name = \"a\"\n",
+        "source = \"https://lists.example/a.txt\"\n",
+        "[[list]]\n",
+        "name = \"a\"\n",
+        "source = \"a.txt\"\n",
+        "max_rejected = 5\n",
+        "answer = \"cname\"\n",
+        "[[list]]\n",
+        "role = \"allow\"\n",
+        "answer = \"nxdomain\"\n",
+        "format = \"hosts\"\n",
+        "csv = { domain = \"x\" }\n",
+        "order = { id = \"1\", issued = 2025-01-05T00:00:00, expires = \"soon\" }\n",
+    ));
+    let starts = [
+        "3:10: [[list]] source = \"https://lists.example/a.txt\": a file or a folder is needed",
+        "5:8: [[list]] name = \"a\": another list has this name",
+        "7:16: [[list]] max_rejected = 5: expected a text in quotes",
+        "8:10: [[list]] answer = \"cname\": needs a target",
+        "9:1: [[list]]: `name` is missing; write it like name = \"orders\"",
+        "9:1: [[list]]: `source` is missing",
+        "11:10: [[list]] answer = \"nxdomain\": an allow list blocks nothing",
+        "13:7: [list.csv]: columns are only for format = \"csv\"",
+        "14:9: [list.order]: `authority` is missing",
+        "14:30: [list.order] issued = 2025-01-05T00:00:00: a time of day needs its offset",
+        "14:61: [list.order] expires = \"soon\": not a date",
+    ];
+    for (found, start) in found.iter().zip(starts) {
+        assert!(found.starts_with(start), "{found}\nshould start with\n{start}");
+    }
+    assert_eq!(found.len(), starts.len(), "{found:#?}");
+}
+
+#[test]
+fn mistakes_have_texts_that_help() {
+    for (text, place, says) in [
+        ("[server]\nlisten = [\"127.0.0.1\"]", "2:11", "the port is missing"),
+        ("[server]\nlisten = \"127.0.0.1:53\"", "2:10", "expected a list of texts"),
+        ("[server]\nlisten = [\"[::1]:53\", \"[::1]:53\"]", "2:23", "stands here twice"),
+        ("[server]\nallow_from = []", "2:14", "at least 1 is needed"),
+        ("[server]\nworkers = -1", "2:11", "must be from 0 to 256"),
+        ("server = 5", "1:10", "server = 5: expected a table"),
+        ("[list]\nname = \"a\"", "1:1", "write [[list]] with two brackets"),
+        ("[server.tcp]\nidle = \"1m\"\ntotal = \"1s\"", "1:1", "`total` is shorter than `idle`"),
+        ("[upstream]\nservers = [\"dns.quad9.net\"]", "2:12", "an IP address is needed"),
+        ("[upstream]\nservers = [\"tls://9.9.9.9\"]", "2:12", "not supported; choices are system"),
+        ("[upstream]\nservers = [\"127.0.0.1:5353\"]", "2:12", "would ask itself"),
+        ("[server]\nlisten = [\"0.0.0.0:53\"]\n[upstream]\nservers = [\"127.0.0.1\"]", "4:12", "would ask itself"),
+        ("[upstream]\nmode = \"recurse\"", "2:8", "choices are \"forward\""),
+        ("[[upstream.zone]]\nname = \"a.example\"", "1:1", "`servers` is missing"),
+        ("[[upstream.zone]]\nname = \"a..b\"\nservers = [\"system\"]", "2:8", "not a domain name: empty label"),
+        ("[local.hosts]\nrouter.lan = [\"10.0.0.1\"]", "2:1", "a name with dots needs quotes"),
+        ("[local.hosts]\n\"a b\" = [\"10.0.0.1\"]", "2:9", "not a domain name"),
+        ("[local.hosts]\n\"a.lan\" = [\"10.0.0\"]", "2:12", "not an address"),
+        ("[local.hosts]\n\"a.lan\" = [\"10.0.0.1\"]\n\"A.lan\" = [\"10.0.0.1\"]", "", "stands here twice"),
+        ("[answer]\nmode = \"cname\"", "1:1", "needs a target"),
+        ("[answer]\nttl = \"500ms\"", "1:1", "whole seconds"),
+        ("[answer]\nede = 65536", "2:7", "must be from 0 to 65535"),
+        ("[hits]\nmax_size = \"1B\"", "2:12", "must be from 1KiB to 1024GiB"),
+        (
+            "[[list]]\nname = \"a\"\nsource = \"a\"\nanswer = { modus = \"drop\" }",
+            "4:12",
+            "unknown key \"modus\" in [list.answer]; did you mean \"mode\"?",
+        ),
+        (
+            "[[list]]\nname = \"a\"\nsource = \"a\"\nanswer = {}\nurl = \"host\"",
+            "5:1",
+            "did you mean \"urls\"?; known are: name, source, format, role, mode, scope, urls, max_rejected, encoding, \
+             max_size, csv, order, answer",
+        ),
+        ("a = ", "1:", "not TOML"),
+        ("[server]\n[server]", "2:", "not TOML"),
+        ("state_dir = \"a\\u0000b\"", "1:13", "control characters"),
+    ] {
+        let found = bad(text);
+        assert_eq!(found.len(), 1, "{text}: {found:#?}");
+        assert!(found[0].starts_with(place) && found[0].contains(says), "{text}: {found:#?}");
+    }
+}
+
+#[test]
+fn what_is_written_is_what_is_set() {
+    let settings = good(concat!(
+        "[server]\nlisten = [\"0.0.0.0:53\", \"[::]:53\"]\nready_file = \"/run/ready.json\"\n",
+        "[local.hosts]\n\"Router.LAN\" = [\"192.168.1.1\", \"fd00::1\"]\n",
+        "[answer]\nipv4 = [\"192.0.2.1\"]\nede = 0\n",
+        "[[zone]]\nname = \"lan.example\"\nfile = \"zones/lan\"\n",
+        "[[upstream.zone]]\nname = \"corp.example\"\nservers = [\"10.0.0.53\", \"tcp://10.0.0.54:5300\"]\n",
+        "[[list]]\nname = \"x\"\nsource = \"/srv/x.csv\"\nurls = \"host\"\nmax_rejected = \"0.5%\"\nmax_size = \"1MiB\"\n",
+        "csv = { id = \"Номер\" }\nanswer = { mode = \"nxdomain\", ede = 17 }\n",
+        "order = { id = \"1/25\", authority = \"A\", effective = 2025-01-06T00:00:00+05:00, issued = 2025-01-05 }\n",
+        "[[list]]\nname = \"y\"\nsource = \"y\"\nanswer = \"refused\"\n",
+        "[hits]\nfile = \"\"\n",
+    ));
+    assert_eq!(settings.server.ready_file.as_deref(), Some(Path::new("/run/ready.json")));
+    assert_eq!(settings.local.hosts[0].0.to_string(), "router.lan");
+    assert_eq!(settings.local.zones[0].file, Path::new("etc/zones/lan"));
+    assert_eq!(settings.upstream.zones[0].servers.len(), 2);
+    assert_eq!(settings.hits.file, None);
+    let [x, y] = &settings.lists[..] else { panic!("two lists") };
+    assert_eq!((x.spec.source.as_path(), x.spec.shown.as_str()), (Path::new("/srv/x.csv"), "/srv/x.csv"));
+    assert_eq!((x.spec.urls, x.spec.max_rejected, x.spec.max_bytes), (Urls::Host, 50, 1 << 20));
+    assert_eq!(x.spec.csv.order, [("id".to_owned(), "Номер".to_owned())]);
+    // What a list does not say of its answer comes from [answer].
+    assert_eq!((x.answer.mode, x.answer.ede), (AnswerMode::Nxdomain, Some(17)));
+    assert_eq!((y.answer.mode, y.answer.ede), (AnswerMode::Refused, None));
+    assert_eq!(x.answer.ipv4, settings.answer.ipv4);
+    let order = x.spec.order.as_ref().expect("an order");
+    assert_eq!((order.effective, order.issued), (Some(UnixTime(1_736_103_600)), Some(UnixTime(1_736_035_200))));
+    assert_eq!(y.spec.order, None);
+}
+
+#[test]
+fn what_needs_a_restart_is_named() {
+    let old = good("");
+    assert!(old.restart_needed(&old).is_empty());
+    let new = good(
+        "state_dir = \"x\"\n[server]\nworkers = 2\n[server.tcp]\nidle = \"1s\"\n[hits]\nkeep = 1\n[answer]\nede = 15",
+    );
+    assert_eq!(old.restart_needed(&new), ["state_dir", "server.workers", "server.tcp.idle", "hits.keep"]);
+}
+
+#[test]
+fn a_file_that_cannot_be_had_is_told_in_one_sentence() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let said = |path: &Path| load(path).expect_err("no file").to_string();
+    let missing = folder.path().join("none.toml");
+    assert!(said(&missing).starts_with(&format!("{}: there is no such", missing.display())));
+    assert!(said(folder.path()).contains("must be a regular file"));
+    let file = folder.path().join("c.toml");
+    std::fs::write(&file, b"# ok\nstate_dir = \"\xff\"").expect("written");
+    assert!(said(&file).contains("c.toml:2:14: from here on this is not UTF-8"), "{}", said(&file));
+    std::fs::write(&file, "#".repeat(MAX_FILE as usize + 1)).expect("written");
+    assert!(said(&file).contains("larger than 1MiB"));
+    std::fs::write(&file, "\u{feff}state_dir = \"s\"\r\n").expect("written");
+    assert_eq!(load(&file).map(|s| s.state_dir), Ok(folder.path().join("s")));
+}
+
+#[test]
+fn hostile_files_end_in_a_bounded_list_of_problems() {
+    let many = |line: &str| line.repeat(MAX_FILE as usize / line.len() - 1);
+    let keys: String = (0..50_000).map(|i| format!("k{i} = 1\n")).collect();
+    for text in [keys, many("= \n"), many("[[list]]\n"), many("["), many("a = [[[["), many("\"")] {
+        let problems = parse(&text, Path::new("c")).expect_err("no configuration");
+        assert!((1..=100).contains(&problems.shown().len()));
+        assert!(problems.to_string().len() < 100_000);
+    }
+    let nested = format!("state_dir = {}1{}", "[".repeat(500_000), "]".repeat(500_000));
+    assert!(parse(&nested, Path::new("c")).is_err());
+    let dotted = format!("{}x = 1", "a.".repeat(500_000));
+    assert!(parse(&dotted, Path::new("c")).is_err());
+    let tables = format!("state_dir = {}1{}", "{a=".repeat(250_000), "}".repeat(250_000));
+    assert!(parse(&tables, Path::new("c")).is_err());
+}
+
+proptest! {
+    #[test]
+    fn no_text_makes_it_panic(text in "\\PC*") {
+        let _ = parse(&text, Path::new("c"));
+    }
+
+    #[test]
+    fn no_mutation_of_the_shipped_file_makes_it_panic(at in 0..SHIPPED.len(), put in "[\\[\\]{}\"'=,.#\n0-9a-z]{0,3}", cut in 0..40usize) {
+        let end = (at + cut).min(SHIPPED.len());
+        let (before, after) = (&SHIPPED.as_bytes()[..at], &SHIPPED.as_bytes()[end..]);
+        let text = String::from_utf8_lossy(&[before, put.as_bytes(), after].concat()).into_owned();
+        let _ = parse(&text, Path::new("c"));
+    }
+}
