@@ -15,7 +15,8 @@ impl Attribution for Always {
     }
 }
 
-fn settings(file: &Path) -> Settings {
+/// A log with room for everything.
+pub(super) fn settings(file: &Path) -> Settings {
     Settings {
         file: Some(file.to_owned()),
         clients: Clients::Truncate,
@@ -25,7 +26,8 @@ fn settings(file: &Path) -> Settings {
     }
 }
 
-fn hit(number: u16) -> Hit {
+/// A hit on a name of its own.
+pub(super) fn hit(number: u16) -> Hit {
     let [high, low] = number.to_be_bytes();
     Hit {
         unix_ms: 1_769_860_800_000,

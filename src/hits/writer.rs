@@ -78,12 +78,17 @@ impl Writer {
             // Only `close` unparks: a sender that had to would pay for a system call.
             std::thread::park_timeout(if idle { POLL.1 } else { POLL.0 });
         }
-        self.finish();
+        self.finish(DRAIN);
+    }
+
+    /// Takes over the rings of workers that have come since the last look.
+    fn adopt(&mut self) {
+        self.rings.append(&mut self.shared.new_rings.lock().unwrap_or_else(PoisonError::into_inner));
     }
 
     /// Makes lines of what is in the rings, of each at most what it can hold, and says of how many hits.
     fn drain(&mut self) -> usize {
-        self.rings.append(&mut self.shared.new_rings.lock().unwrap_or_else(PoisonError::into_inner));
+        self.adopt();
         let mut taken = 0;
         let mut rings = std::mem::take(&mut self.rings);
         rings.retain(|ring| {
@@ -164,15 +169,15 @@ impl Writer {
     }
 
     /// Writes what there is for as long as there is time, and counts the rest.
-    fn finish(mut self) {
-        let end = Instant::now() + DRAIN;
+    fn finish(mut self, time: Duration) {
+        let end = Instant::now() + time;
         while Instant::now() < end && self.drain() > 0 {}
         // One last try, whatever was before.
         self.trouble = None;
         self.flush();
         let held = count_lines(&self.held);
-        let rings = std::mem::take(&mut self.rings);
-        let left: u64 = rings.iter().map(|ring| ring.try_iter().take(RING).map(|_| 1).sum::<u64>()).sum();
+        self.adopt();
+        let left: u64 = self.rings.iter().map(|ring| ring.try_iter().take(RING).map(|_| 1).sum::<u64>()).sum();
         self.dropped(held + left);
     }
 
@@ -185,4 +190,28 @@ impl Writer {
 /// JSON has no newline inside a line.
 fn count_lines(bytes: &[u8]) -> u64 {
     bytes.iter().filter(|&&byte| byte == b'\n').count() as u64
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc::sync_channel;
+
+    use super::*;
+    use crate::hits::{HitLogCounters, tests};
+
+    #[test]
+    fn what_there_is_no_time_for_is_counted() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let settings = tests::settings(&folder.path().join("hits.jsonl"));
+        let path = settings.file.as_deref().expect("a file");
+        let shared = Arc::new(Shared::default());
+        let file = LogFile::open(path, &settings, Arc::clone(&shared.counters), Now::read()).expect("opened");
+        let (ring, hits) = sync_channel(RING);
+        shared.new_rings.lock().expect("the rings").push(hits);
+        for number in 0..10 {
+            ring.try_send(tests::hit(number)).expect("room");
+        }
+        Writer::new(Arc::clone(&shared), file, Clients::Full).finish(Duration::ZERO);
+        assert_eq!(shared.counters.read(), HitLogCounters { dropped_write: 10, ..HitLogCounters::default() });
+    }
 }

@@ -118,6 +118,10 @@ fn a_file_that_was_moved_deleted_or_truncated_by_others() {
     fs::rename(&path, &moved).expect("moved");
     write(&mut log, "two\n", now(0));
     assert_eq!((read(&moved).as_str(), read(&path).as_str()), ("one\n", "two\n"));
+    fs::rename(&path, &moved).expect("moved");
+    fs::write(&path, "theirs\n").expect("as logrotate's `create` does");
+    write(&mut log, "ours\n", now(0));
+    assert_eq!((read(&moved).as_str(), read(&path).as_str()), ("two\n", "theirs\nours\n"));
     fs::remove_file(&path).expect("removed");
     write(&mut log, "three\n", now(0));
     assert_eq!(read(&path), "three\n");
