@@ -1,7 +1,40 @@
 //! The hit log: JSON lines, written off the query path, rotated by size and age.
+//!
+//! Workers put a [`Hit`] into a ring of their own and go on; one thread takes the hits out, asks the snapshot that
+//! decided which rules and orders they rest on, and appends whole lines. What cannot be taken or written is counted,
+//! never waited for. docs/hits.md tells operators what a line holds.
 
+mod client;
+mod file;
+mod line;
+mod reason;
+mod rotate;
+mod rrtype;
+mod writer;
+
+pub use rrtype::type_name;
+
+use std::fmt;
+use std::io;
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::JoinHandle;
 use std::time::Duration;
+
+use crate::event::{Attribution, Hit};
+use crate::util::Now;
+use file::LogFile;
+use reason::Attributions;
+use writer::Writer;
+
+/// Hits a ring holds, about 1.5 MiB of them: the writer looks in at least every 20 ms.
+const RING: usize = 4096;
+/// How long the hits still in the rings are written for when the log is closed.
+const DRAIN: Duration = Duration::from_secs(2);
+/// How long [`HitLog::close`] waits for its thread, which a hanging disk may hold in the kernel.
+const PATIENCE: Duration = Duration::from_secs(3);
 
 /// How much of who asked is written down.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -23,10 +56,210 @@ pub struct Settings {
     pub file: Option<PathBuf>,
     /// Privacy of clients.
     pub clients: Clients,
-    /// Rotate when the file has grown to this many bytes.
+    /// Rotate before the file has grown past this many bytes; 0: never.
     pub max_size: u64,
-    /// Rotate when the file has become this old.
+    /// Rotate when the file has become this old; zero: never.
     pub max_age: Duration,
     /// How many rotated files are kept.
     pub keep: usize,
 }
+
+/// The hit log of a running server. Dropping it closes it.
+#[derive(Debug)]
+pub struct HitLog {
+    shared: Arc<Shared>,
+    thread: Option<Thread>,
+}
+
+/// The writer thread, and how it says that it is done.
+#[derive(Debug)]
+struct Thread {
+    handle: JoinHandle<()>,
+    done: Receiver<()>,
+}
+
+/// What the owner and the writer thread both hold.
+#[derive(Debug, Default)]
+struct Shared {
+    counters: Arc<Counters>,
+    attributions: Attributions,
+    /// Rings the writer has not taken over yet.
+    new_rings: Mutex<Vec<Receiver<Hit>>>,
+    closing: AtomicBool,
+}
+
+impl HitLog {
+    /// Opens the file for appending and starts the writer. With no file configured there is no thread, and every
+    /// hit is taken and forgotten.
+    ///
+    /// # Errors
+    /// The file cannot be opened, is something other than a file, or no thread can be started.
+    pub fn start(settings: &Settings) -> Result<Self, HitLogError> {
+        let shared = Arc::new(Shared::default());
+        let Some(path) = &settings.file else { return Ok(Self { shared, thread: None }) };
+        let file = LogFile::open(path, settings, Arc::clone(&shared.counters), Now::read())
+            .map_err(|source| HitLogError::Open { path: path.clone(), source })?;
+        let writer = Writer::new(Arc::clone(&shared), file, settings.clients);
+        let (finished, done) = sync_channel(1);
+        let run = move || {
+            writer.run();
+            // Nobody waiting any more is no concern of this thread.
+            let _ = finished.try_send(());
+        };
+        let handle = std::thread::Builder::new().name("hits".into()).spawn(run).map_err(HitLogError::Thread)?;
+        Ok(Self { shared, thread: Some(Thread { handle, done }) })
+    }
+
+    /// A ring of its own for one worker.
+    pub fn sender(&self) -> HitSender {
+        let counters = Arc::clone(&self.shared.counters);
+        if self.thread.is_none() {
+            return HitSender { ring: None, counters };
+        }
+        let (ring, hits) = sync_channel(RING);
+        self.shared.new_rings.lock().unwrap_or_else(PoisonError::into_inner).push(hits);
+        HitSender { ring: Some(ring), counters }
+    }
+
+    /// Makes known who explains the hits of `generation`; the newest eight are remembered. Call it before the
+    /// snapshot is published, or its first hits are explained by the one before.
+    pub fn announce(&self, generation: u64, attribution: Arc<dyn Attribution>) {
+        self.shared.attributions.announce(generation, attribution);
+    }
+
+    /// The counters now.
+    pub fn counters(&self) -> HitLogCounters {
+        self.shared.counters.read()
+    }
+
+    /// The counters for others to read, also after the log is closed.
+    pub fn shared_counters(&self) -> Arc<Counters> {
+        Arc::clone(&self.shared.counters)
+    }
+
+    /// Writes what is in the rings (for at most two seconds) and ends the thread. Stop the workers first: what they
+    /// send from now on is counted as dropped.
+    pub fn close(mut self) -> HitLogCounters {
+        self.finish();
+        self.counters()
+    }
+
+    /// See [`Self::close`]; does nothing the second time.
+    fn finish(&mut self) {
+        let Some(Thread { handle, done }) = self.thread.take() else { return };
+        self.shared.closing.store(true, Ordering::Release);
+        handle.thread().unpark();
+        // An error here means the thread is gone, which is as good as its word.
+        if done.recv_timeout(PATIENCE) == Err(std::sync::mpsc::RecvTimeoutError::Timeout) {
+            tracing::warn!("the hit log's disk does not answer; its last lines may be missing");
+            return;
+        }
+        if handle.join().is_err() {
+            tracing::error!("the hit log's thread ended by a panic; its last lines may be missing");
+        }
+    }
+}
+
+impl Drop for HitLog {
+    fn drop(&mut self) {
+        self.finish();
+    }
+}
+
+/// A worker's end of its ring. A clone shares the ring, which costs its users a little contention.
+#[derive(Clone, Debug)]
+pub struct HitSender {
+    ring: Option<SyncSender<Hit>>,
+    counters: Arc<Counters>,
+}
+
+impl HitSender {
+    /// Hands a hit over; false if the ring was full or the log is closed, which is counted.
+    ///
+    /// Never locks and never wakes anyone: the writer polls, so the channel has no sleeper to care for.
+    pub fn send(&mut self, hit: Hit) -> bool {
+        let Some(ring) = &self.ring else { return true };
+        let taken = ring.try_send(hit).is_ok();
+        if !taken {
+            self.counters.dropped_full.fetch_add(1, Ordering::Relaxed);
+        }
+        taken
+    }
+}
+
+/// What became of the hits, as atomics.
+#[derive(Debug, Default)]
+pub struct Counters {
+    written: AtomicU64,
+    dropped_full: AtomicU64,
+    dropped_write: AtomicU64,
+    rotations: AtomicU64,
+    rotations_failed: AtomicU64,
+}
+
+/// What became of the hits. Once the log is closed, `written + dropped_full + dropped_write` is what was sent.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct HitLogCounters {
+    /// Whole lines the system took.
+    pub written: u64,
+    /// Hits that found their ring full (or the log closed).
+    pub dropped_full: u64,
+    /// Lines that could not be written and no longer be held.
+    pub dropped_write: u64,
+    /// Files rotated.
+    pub rotations: u64,
+    /// Tries to rotate that failed; the file grew on.
+    pub rotations_failed: u64,
+}
+
+impl Counters {
+    /// A copy. Each number is exact by itself; between them a hit may be under way.
+    pub fn read(&self) -> HitLogCounters {
+        HitLogCounters {
+            written: self.written.load(Ordering::Relaxed),
+            dropped_full: self.dropped_full.load(Ordering::Relaxed),
+            dropped_write: self.dropped_write.load(Ordering::Relaxed),
+            rotations: self.rotations.load(Ordering::Relaxed),
+            rotations_failed: self.rotations_failed.load(Ordering::Relaxed),
+        }
+    }
+}
+
+/// Why the log could not be started.
+#[derive(Debug)]
+pub enum HitLogError {
+    /// The file.
+    Open {
+        /// As configured.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// The writer.
+    Thread(io::Error),
+}
+
+impl fmt::Display for HitLogError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Open { path, source } => write!(
+                f,
+                "cannot open the hit log {}: {source}; its folder must exist and be writable for the user qalqan \
+                 runs as (file = \"\" in [hits] turns the log off)",
+                path.display()
+            ),
+            Self::Thread(source) => write!(f, "cannot start the thread that writes the hit log: {source}"),
+        }
+    }
+}
+
+impl std::error::Error for HitLogError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            Self::Open { source, .. } | Self::Thread(source) => Some(source),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

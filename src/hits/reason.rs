@@ -1,0 +1,197 @@
+//! Why a name matched: asked of the snapshot that decided, and remembered for names that are asked for often.
+
+use std::collections::{HashMap, VecDeque};
+use std::fmt;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use serde::Serialize;
+
+use crate::event::{Attribution, Cause};
+use crate::rule::Mode;
+
+/// Generations that are remembered; a hit is written long before that many reloads have passed.
+const GENERATIONS: usize = 8;
+/// Names whose reasons are remembered.
+const REMEMBERED: usize = 1024;
+/// Rules of one hit that are written out; further ones still give their orders.
+const MAX_RULES: usize = 256;
+
+/// The attributions of the newest snapshots, oldest first.
+#[derive(Default)]
+pub(super) struct Attributions(Mutex<VecDeque<(u64, Arc<dyn Attribution>)>>);
+
+impl fmt::Debug for Attributions {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Attributions")
+    }
+}
+
+impl Attributions {
+    /// Adds one, forgetting the oldest if there are too many.
+    pub(super) fn announce(&self, generation: u64, attribution: Arc<dyn Attribution>) {
+        let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        known.retain(|(other, _)| *other != generation);
+        known.push_back((generation, attribution));
+        if known.len() > GENERATIONS {
+            known.pop_front();
+        }
+    }
+
+    /// That of `generation`, or else the newest, with its own generation.
+    fn of(&self, generation: u64) -> Option<(u64, Arc<dyn Attribution>)> {
+        let known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        known.iter().find(|(other, _)| *other == generation).or_else(|| known.back()).cloned()
+    }
+}
+
+/// The part of a line that says which rules and orders a hit rests on.
+#[derive(Debug, Default, PartialEq, Serialize)]
+pub(super) struct Reason {
+    /// The rule that decided; `None` if no snapshot knows the hit any more.
+    #[serde(flatten)]
+    pub(super) first: First,
+    /// All distinct orders of all rules.
+    pub(super) orders: Vec<String>,
+    /// The other rules.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub(super) also: Vec<Also>,
+}
+
+/// The rule that decided.
+#[derive(Debug, Default, PartialEq, Serialize)]
+pub(super) struct First {
+    pub(super) list: Option<String>,
+    pub(super) rule: Option<String>,
+    pub(super) line: Option<u32>,
+    pub(super) file: Option<String>,
+}
+
+/// A further rule that matched.
+#[derive(Debug, PartialEq, Serialize)]
+pub(super) struct Also {
+    list: String,
+    rule: String,
+    line: u32,
+    file: String,
+    orders: Vec<String>,
+}
+
+impl Reason {
+    /// From what the snapshot says.
+    fn new(causes: Vec<Cause>) -> Self {
+        let mut reason = Self::default();
+        for (at, cause) in causes.into_iter().enumerate() {
+            for order in &cause.orders {
+                if !reason.orders.contains(order) {
+                    reason.orders.push(order.clone());
+                }
+            }
+            let Cause { list, file, line, rule, orders } = cause;
+            if at == 0 {
+                reason.first = First { list: Some(list), rule: Some(rule), line: Some(line), file: Some(file) };
+            } else if at < MAX_RULES {
+                reason.also.push(Also { list, rule, line, file, orders });
+            }
+        }
+        reason
+    }
+}
+
+/// Reasons by name. A popular blocked name costs one look-up a hit, not a walk over the set.
+#[derive(Default)]
+pub(super) struct Reasons {
+    known: HashMap<Box<[u8]>, Known>,
+}
+
+/// A remembered reason and what it holds for.
+struct Known {
+    generation: Option<u64>,
+    mode: Mode,
+    reason: Arc<Reason>,
+}
+
+impl Reasons {
+    /// Why `name` (lower-case wire bytes) matched lists of `mode` in `generation`.
+    pub(super) fn of(&mut self, name: &[u8], mode: Mode, generation: u64, from: &Attributions) -> Arc<Reason> {
+        let source = from.of(generation);
+        let generation = source.as_ref().map(|(generation, _)| *generation);
+        if let Some(known) = self.known.get(name)
+            && known.generation == generation
+            && known.mode == mode
+        {
+            return Arc::clone(&known.reason);
+        }
+        let causes = source.map(|(_, attribution)| attribution.causes(name, mode)).unwrap_or_default();
+        let reason = Arc::new(Reason::new(causes));
+        if self.known.len() >= REMEMBERED {
+            self.known.clear();
+        }
+        self.known.insert(name.into(), Known { generation, mode, reason: Arc::clone(&reason) });
+        reason
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use super::*;
+
+    /// Says its own number as the list's name and counts how often it is asked.
+    struct Numbered(u64, AtomicUsize);
+
+    impl Attribution for Numbered {
+        fn causes(&self, _: &[u8], mode: Mode) -> Vec<Cause> {
+            self.1.fetch_add(1, Ordering::Relaxed);
+            let cause = |list: String, orders: &[&str]| Cause {
+                list,
+                file: "f".into(),
+                line: 7,
+                rule: "r".into(),
+                orders: orders.iter().map(|&o| o.into()).collect(),
+            };
+            vec![cause(format!("{} {mode}", self.0), &["1", "2"]), cause("second".into(), &["2", "3"])]
+        }
+    }
+
+    fn list(reason: &Reason) -> Option<&str> {
+        reason.first.list.as_deref()
+    }
+
+    #[test]
+    fn the_snapshot_that_decided_explains_or_else_the_newest() {
+        let from = Attributions::default();
+        let mut reasons = Reasons::default();
+        let name = b"\x01a\0";
+        assert_eq!(*reasons.of(name, Mode::Enforce, 5, &from), Reason::default(), "none announced");
+        for generation in 1..=10 {
+            from.announce(generation, Arc::new(Numbered(generation, AtomicUsize::new(0))));
+        }
+        let asked = [(10, "10 enforce"), (3, "3 enforce"), (2, "10 enforce"), (11, "10 enforce")];
+        for (generation, expected) in asked {
+            assert_eq!(list(&reasons.of(name, Mode::Enforce, generation, &from)), Some(expected));
+        }
+        assert_eq!(list(&reasons.of(name, Mode::Shadow, 10, &from)), Some("10 shadow"));
+        let reason = reasons.of(name, Mode::Shadow, 10, &from);
+        assert_eq!(reason.orders, ["1", "2", "3"], "of all rules, each once");
+        assert_eq!(reason.also.len(), 1);
+        assert_eq!(reason.also[0].orders, ["2", "3"]);
+    }
+
+    #[test]
+    fn a_name_is_explained_once_a_generation_and_memory_is_bounded() {
+        let from = Attributions::default();
+        let source = Arc::new(Numbered(1, AtomicUsize::new(0)));
+        from.announce(1, Arc::clone(&source) as Arc<dyn Attribution>);
+        let mut reasons = Reasons::default();
+        for _ in 0..100 {
+            reasons.of(b"\x01a\0", Mode::Enforce, 1, &from);
+        }
+        assert_eq!(source.1.load(Ordering::Relaxed), 1);
+        for number in 0..u16::MAX {
+            let [high, low] = number.to_be_bytes();
+            reasons.of(&[2, high, low, 0], Mode::Enforce, 1, &from);
+            assert!(reasons.known.len() <= REMEMBERED);
+        }
+    }
+}
