@@ -1,9 +1,30 @@
 //! The servers that are asked for everything that is not blocked: hickory's connections under our own strategy.
+//!
+//! hickory's `NameServer` turns NXDOMAIN, NODATA and SERVFAIL into errors without the message they came in, and its
+//! pool has no fail-over on them. So this module stands one level below: hickory-resolver's connections ([`link`])
+//! give the reply as bytes, and who is asked when is decided here ([`race`], [`health`]).
 
+mod health;
+mod link;
+mod merge;
+mod race;
+mod system;
+#[cfg(test)]
+mod tests;
+
+use std::collections::HashMap;
+use std::fmt;
 use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+pub use health::{ServerHealth, ServerState};
+
 use crate::name::Name;
+use link::Link;
+use merge::{Joined, Pending};
+use race::Remote;
 
 /// How to reach one server.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -36,4 +57,284 @@ pub struct Settings {
     pub timeout: Duration,
     /// Queries under way at once, over all servers; more are answered SERVFAIL.
     pub max_in_flight: usize,
+}
+
+/// A question to the upstreams. RD is always set, and AD too, so that the reply says whether the server validated it
+/// (RFC 6840 section 5.7); whether the client is told is the caller's business.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Ask {
+    /// The name.
+    pub name: Name,
+    /// RR type.
+    pub qtype: u16,
+    /// RR class.
+    pub qclass: u16,
+    /// DO: signatures wanted.
+    pub dnssec_ok: bool,
+    /// CD: no validation by the server.
+    pub checking_disabled: bool,
+}
+
+/// What a server said.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Reply {
+    /// The message as it came: its id is not the client's, its question is in lower case (or in the server's), its
+    /// OPT is the server's, and AD may be set though the client did not ask for it.
+    pub bytes: Arc<[u8]>,
+    /// Who said it.
+    pub server: SocketAddr,
+}
+
+/// Why there is no reply. Shared by all who asked the same.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Failure {
+    /// Servers were asked and did not answer in time.
+    Slow,
+    /// No server could be reached.
+    Dead,
+    /// Servers answered, but with nothing that can be passed on (not parsable, or an error without the question).
+    Useless,
+    /// Too many different questions are under way already.
+    Busy,
+}
+
+impl Failure {
+    /// The extended DNS error for the SERVFAIL a client gets (RFC 8914).
+    pub fn ede(self) -> u16 {
+        match self {
+            Self::Slow | Self::Useless => 23,
+            Self::Dead => 22,
+            Self::Busy => 0,
+        }
+    }
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Slow => "upstream servers did not answer in time",
+            Self::Dead => "no upstream server could be reached",
+            Self::Useless => "upstream servers gave no usable answer",
+            Self::Busy => "too many upstream queries under way",
+        })
+    }
+}
+
+impl std::error::Error for Failure {}
+
+/// Why upstream servers cannot be used as configured.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum UpstreamError {
+    /// `system` was asked for and the resolver configuration cannot be read.
+    SystemUnreadable {
+        /// What the reader said.
+        reason: String,
+    },
+    /// `system` was asked for and names nobody but this server.
+    SystemEmpty,
+    /// A server is this server's own listen address: each query would come back for ever.
+    Ourselves(SocketAddr),
+    /// No server at all, for the whole or for the named zone.
+    NoServers(Option<Name>),
+    /// hickory cannot make connections.
+    Connections {
+        /// What hickory said.
+        reason: String,
+    },
+}
+
+impl fmt::Display for UpstreamError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::SystemUnreadable { reason } => {
+                write!(
+                    f,
+                    "upstream server \"system\": cannot read /etc/resolv.conf: {reason}; name servers in [upstream] instead"
+                )
+            }
+            Self::SystemEmpty => f.write_str(
+                "upstream server \"system\": /etc/resolv.conf names no server but this one; \
+                 name servers in [upstream] instead",
+            ),
+            Self::Ourselves(address) => {
+                write!(f, "upstream server {address} is this server's own listen address; queries would loop")
+            }
+            Self::NoServers(None) => f.write_str("[upstream] has no servers; name at least one"),
+            Self::NoServers(Some(zone)) => write!(f, "[[upstream.zone]] {zone} has no servers; name at least one"),
+            Self::Connections { reason } => write!(f, "cannot prepare upstream connections: {reason}"),
+        }
+    }
+}
+
+impl std::error::Error for UpstreamError {}
+
+/// What has been asked so far.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counts {
+    /// Questions that came in.
+    pub asked: u64,
+    /// Of these, how many waited for the reply to an identical one under way.
+    pub merged: u64,
+    /// Of these, how many were turned away by `max_in_flight`.
+    pub busy: u64,
+    /// Of these, how many ended without a reply.
+    pub failed: u64,
+    /// Different questions under way right now.
+    pub in_flight: usize,
+}
+
+/// The upstream servers. Needs a tokio runtime with I/O and time from the first [`Upstream::ask`] on.
+pub struct Upstream {
+    servers: Vec<Arc<Remote>>,
+    everywhere: Arc<[Arc<Remote>]>,
+    zones: HashMap<Name, Arc<[Arc<Remote>]>>,
+    timeout: Duration,
+    pending: Arc<Pending>,
+    asked: AtomicU64,
+    merged: AtomicU64,
+    busy: AtomicU64,
+    failed: AtomicU64,
+}
+
+impl Upstream {
+    /// Reads `/etc/resolv.conf` if a server is `system`; `own` are our listen addresses, which are left out of it.
+    /// Connects to nobody yet.
+    ///
+    /// # Errors
+    /// See [`UpstreamError`].
+    pub fn new(settings: &Settings, own: &[SocketAddr]) -> Result<Self, UpstreamError> {
+        let mut known = Known::default();
+        let everywhere = known.group(&settings.servers, own, None)?;
+        let mut zones = HashMap::new();
+        for zone in &settings.zones {
+            zones.insert(zone.name.clone(), known.group(&zone.servers, own, Some(&zone.name))?);
+        }
+        Ok(Self {
+            servers: known.all,
+            everywhere,
+            zones,
+            timeout: settings.timeout,
+            pending: Arc::new(Pending::new(settings.max_in_flight)),
+            asked: AtomicU64::new(0),
+            merged: AtomicU64::new(0),
+            busy: AtomicU64::new(0),
+            failed: AtomicU64::new(0),
+        })
+    }
+
+    /// Asks the servers for this name. A caller that goes away does not stop the others who wait for the same.
+    ///
+    /// # Errors
+    /// See [`Failure`]. A SERVFAIL or REFUSED all servers agree on is a [`Reply`], not a failure.
+    pub async fn ask(&self, ask: Ask) -> Result<Reply, Failure> {
+        self.asked.fetch_add(1, Ordering::Relaxed);
+        let waiting = match self.pending.join(&ask) {
+            Joined::Full => {
+                self.busy.fetch_add(1, Ordering::Relaxed);
+                return Err(Failure::Busy);
+            }
+            Joined::Following(waiting) => {
+                self.merged.fetch_add(1, Ordering::Relaxed);
+                waiting
+            }
+            Joined::Leading(lead, waiting) => {
+                let group = self.group_for(&ask.name);
+                let timeout = self.timeout;
+                // A task of its own: if the caller is dropped, followers still get their reply.
+                tokio::spawn(async move {
+                    let outcome = race::race(&group, ask, timeout).await;
+                    lead.finish(outcome);
+                });
+                waiting
+            }
+        };
+        let outcome = waiting.outcome().await;
+        if outcome.is_err() {
+            self.failed.fetch_add(1, Ordering::Relaxed);
+        }
+        outcome
+    }
+
+    /// How each server is doing, in order of configuration.
+    pub fn health(&self) -> Vec<ServerHealth> {
+        self.servers.iter().map(|server| server.report()).collect()
+    }
+
+    /// What has been asked so far.
+    pub fn counts(&self) -> Counts {
+        Counts {
+            asked: self.asked.load(Ordering::Relaxed),
+            merged: self.merged.load(Ordering::Relaxed),
+            busy: self.busy.load(Ordering::Relaxed),
+            failed: self.failed.load(Ordering::Relaxed),
+            in_flight: self.pending.len(),
+        }
+    }
+
+    /// The servers of the longest zone `name` is in, or those for everything.
+    fn group_for(&self, name: &Name) -> Arc<[Arc<Remote>]> {
+        let mut at = (!self.zones.is_empty()).then(|| name.clone());
+        while let Some(suffix) = at {
+            if let Some(group) = self.zones.get(&suffix) {
+                return Arc::clone(group);
+            }
+            at = suffix.parent();
+        }
+        Arc::clone(&self.everywhere)
+    }
+}
+
+impl fmt::Debug for Upstream {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Upstream").field("health", &self.health()).finish_non_exhaustive()
+    }
+}
+
+/// Servers made so far: one that stands in several groups keeps one state.
+#[derive(Default)]
+struct Known {
+    all: Vec<Arc<Remote>>,
+    by_server: HashMap<Server, Arc<Remote>>,
+}
+
+impl Known {
+    /// The remotes of one list of servers, `system` replaced by what it stands for.
+    fn group(
+        &mut self,
+        servers: &[Server],
+        own: &[SocketAddr],
+        zone: Option<&Name>,
+    ) -> Result<Arc<[Arc<Remote>]>, UpstreamError> {
+        let mut group: Vec<Arc<Remote>> = Vec::new();
+        for server in servers {
+            let concrete = match server {
+                Server::System => system::servers(own)?,
+                Server::Udp(address) | Server::Tcp(address) => {
+                    if system::is_own(*address, own) {
+                        return Err(UpstreamError::Ourselves(*address));
+                    }
+                    vec![server.clone()]
+                }
+            };
+            for server in concrete {
+                let remote = self.remote(server)?;
+                if !group.iter().any(|known| Arc::ptr_eq(known, &remote)) {
+                    group.push(remote);
+                }
+            }
+        }
+        if group.is_empty() { Err(UpstreamError::NoServers(zone.cloned())) } else { Ok(group.into()) }
+    }
+
+    /// The remote for a server, made on first use.
+    fn remote(&mut self, server: Server) -> Result<Arc<Remote>, UpstreamError> {
+        if let Some(remote) = self.by_server.get(&server) {
+            return Ok(Arc::clone(remote));
+        }
+        let link = Link::new(&server).map_err(|error| UpstreamError::Connections { reason: error.to_string() })?;
+        let remote = Arc::new(Remote::new(link));
+        self.all.push(Arc::clone(&remote));
+        self.by_server.insert(server, Arc::clone(&remote));
+        Ok(remote)
+    }
 }

@@ -1,0 +1,267 @@
+//! One question, several servers: who is asked when, and whose answer counts.
+//!
+//! A server that stays silent is not given up: the next one is asked beside it, and the first good answer wins. So a
+//! lost datagram costs a part of the time-out, and a slow but honest recursion still gets through.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use hickory_proto::op::ResponseCode;
+use tokio::task::JoinSet;
+use tokio::time::{Instant, sleep_until, timeout_at};
+
+use super::health::Health;
+use super::link::{Got, Link, Trouble};
+use super::merge::Outcome;
+use super::{Ask, Failure, Reply, ServerHealth};
+
+/// After this share of the time-out without an answer, the next server is asked too.
+const PATIENCE: u32 = 4;
+/// Queries sent for one question: at least so many if servers are silent (a datagram may be lost) …
+const MIN_TRIES: usize = 3;
+/// … and at most so many, however many servers there are.
+const MAX_TRIES: usize = 6;
+
+/// A server with its state.
+pub(super) struct Remote {
+    link: Link,
+    health: Health,
+    start: Instant,
+}
+
+impl Remote {
+    /// Nothing is known about it yet.
+    pub(super) fn new(link: Link) -> Self {
+        Self { link, health: Health::default(), start: Instant::now() }
+    }
+
+    /// For the operator.
+    pub(super) fn report(&self) -> ServerHealth {
+        self.health.report(self.link.address(), self.link.transport(), self.at(Instant::now()))
+    }
+
+    /// A moment as [`Health`] counts, never 0.
+    fn at(&self, moment: Instant) -> u64 {
+        u64::try_from(moment.saturating_duration_since(self.start).as_millis()).unwrap_or(u64::MAX).saturating_add(1)
+    }
+
+    /// A query sent at `sent` came to nothing.
+    fn blame(&self, sent: Instant, now: Instant) {
+        self.health.bad(self.at(sent), self.at(now));
+    }
+}
+
+/// Asks until one answers well, all have answered badly, or time is up.
+pub(super) async fn race(group: &[Arc<Remote>], ask: Ask, timeout: Duration) -> Outcome {
+    let now = Instant::now();
+    Race {
+        runners: in_order(group, now).into_iter().map(Runner::new).collect(),
+        ask: Arc::new(ask),
+        tries: JoinSet::new(),
+        sent: 0,
+        turn: 0,
+        patience: timeout / PATIENCE,
+        deadline: now + timeout,
+        worst: None,
+    }
+    .run()
+    .await
+}
+
+/// Servers that serve before those aside, clearly faster ones before slower ones, else as configured.
+fn in_order(group: &[Arc<Remote>], now: Instant) -> Vec<Arc<Remote>> {
+    let mut ranked: Vec<_> = group
+        .iter()
+        .map(|remote| {
+            let at = remote.at(now);
+            ((!remote.health.admits(at), remote.health.step(at)), Arc::clone(remote))
+        })
+        .collect();
+    ranked.sort_by_key(|(rank, _)| *rank);
+    ranked.into_iter().map(|(_, remote)| remote).collect()
+}
+
+/// What became of a server in this race.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Fate {
+    /// Not asked, or asked and not yet heard of.
+    Open,
+    /// It answered with an error, or with nonsense.
+    Erred,
+    /// It cannot be reached, and has been blamed for it.
+    Unreachable,
+}
+
+/// A server in this race.
+struct Runner {
+    remote: Arc<Remote>,
+    first_sent: Option<Instant>,
+    fate: Fate,
+}
+
+impl Runner {
+    /// At the start.
+    fn new(remote: Arc<Remote>) -> Self {
+        Self { remote, first_sent: None, fate: Fate::Open }
+    }
+}
+
+/// A try that has ended.
+struct Done {
+    runner: usize,
+    sent: Instant,
+    result: Result<Got, Trouble>,
+}
+
+/// One question under way.
+struct Race {
+    runners: Vec<Runner>,
+    ask: Arc<Ask>,
+    tries: JoinSet<Done>,
+    sent: usize,
+    turn: usize,
+    patience: Duration,
+    deadline: Instant,
+    /// The most telling bad answer so far.
+    worst: Option<(u8, Reply)>,
+}
+
+impl Race {
+    /// To the end.
+    async fn run(mut self) -> Outcome {
+        let mut next_at = Instant::now();
+        loop {
+            let now = Instant::now();
+            if now >= self.deadline {
+                return self.give_up();
+            }
+            if now >= next_at {
+                self.send(now);
+                next_at = now + self.patience;
+            }
+            if self.tries.is_empty() {
+                return self.give_up();
+            }
+            let ended = tokio::select! {
+                ended = timeout_at(self.deadline, self.tries.join_next()) => ended.ok().flatten(),
+                () = sleep_until(next_at) => None,
+            };
+            // A try that panicked (hickory's code on hostile bytes) is a try that failed; the others go on.
+            let Some(Ok(done)) = ended else { continue };
+            if let Some(reply) = self.take(done) {
+                return Ok(reply);
+            }
+            next_at = Instant::now();
+        }
+    }
+
+    /// Sends to the next server, if one is left.
+    fn send(&mut self, now: Instant) {
+        if self.sent >= self.runners.len().clamp(MIN_TRIES, MAX_TRIES) {
+            return;
+        }
+        let count = self.runners.len();
+        let mut candidates = (0..count).map(|step| (self.turn + step) % count);
+        let Some(index) = candidates.find(|&index| {
+            self.runners.get(index).is_some_and(|runner| {
+                runner.fate == Fate::Open && (runner.first_sent.is_none() || runner.remote.link.may_lose())
+            })
+        }) else {
+            return;
+        };
+        let Some(runner) = self.runners.get_mut(index) else { return };
+        runner.first_sent.get_or_insert(now);
+        runner.remote.health.asked();
+        let (remote, ask) = (Arc::clone(&runner.remote), Arc::clone(&self.ask));
+        let within = self.deadline - now;
+        self.tries.spawn(async move {
+            let result = remote.link.ask(&ask, within).await;
+            Done { runner: index, sent: now, result }
+        });
+        self.sent += 1;
+        self.turn = index + 1;
+    }
+
+    /// Books a try; gives the reply if it is a good one.
+    fn take(&mut self, done: Done) -> Option<Reply> {
+        let now = Instant::now();
+        let runner = self.runners.get_mut(done.runner)?;
+        let remote = Arc::clone(&runner.remote);
+        let got = match done.result {
+            Ok(got) => got,
+            Err(trouble) => {
+                // Silence is booked at the end; the same server may have two tries under way and is blamed once.
+                match trouble {
+                    Trouble::Silent => {}
+                    Trouble::Bare(_) | Trouble::Garbled => runner.fate = Fate::Erred,
+                    Trouble::Unreachable if runner.fate == Fate::Open => {
+                        runner.fate = Fate::Unreachable;
+                        remote.blame(done.sent, now);
+                    }
+                    Trouble::Unreachable => {}
+                }
+                return None;
+            }
+        };
+        let rank = rank(&got);
+        let reply = Reply { bytes: got.bytes.into(), server: remote.link.address() };
+        if rank == 0 {
+            remote.health.good(now.saturating_duration_since(done.sent), remote.at(now));
+            self.blame_losers(done.runner, now);
+            return Some(reply);
+        }
+        runner.fate = Fate::Erred;
+        if self.worst.as_ref().is_none_or(|(known, _)| rank >= *known) {
+            self.worst = Some((rank, reply));
+        }
+        None
+    }
+
+    /// Another server had a good answer: those that erred were wrong, and those that were silent too long are slow.
+    fn blame_losers(&self, winner: usize, now: Instant) {
+        for (index, runner) in self.runners.iter().enumerate() {
+            let Some(sent) = runner.first_sent.filter(|_| index != winner) else { continue };
+            match runner.fate {
+                Fate::Erred => runner.remote.blame(sent, now),
+                Fate::Open if now.saturating_duration_since(sent) >= self.patience => {
+                    runner.remote.health.slower_than(now.saturating_duration_since(sent), runner.remote.at(now));
+                    runner.remote.blame(sent, now);
+                }
+                Fate::Open | Fate::Unreachable => {}
+            }
+        }
+    }
+
+    /// Nobody answered well.
+    fn give_up(self) -> Outcome {
+        let now = Instant::now();
+        let mut silent = false;
+        for runner in &self.runners {
+            if let (Fate::Open, Some(sent)) = (runner.fate, runner.first_sent) {
+                silent = true;
+                runner.remote.blame(sent, now);
+            }
+        }
+        match self.worst {
+            Some((_, reply)) => Ok(reply),
+            None if silent => Err(Failure::Slow),
+            None if self.runners.iter().any(|runner| runner.fate == Fate::Erred) => Err(Failure::Useless),
+            None => Err(Failure::Dead),
+        }
+    }
+}
+
+/// 0 for a good answer, else how much a bad one tells: SERVFAIL is about the name (and carries an EDE), REFUSED and
+/// the others are about us.
+fn rank(got: &Got) -> u8 {
+    match got.rcode {
+        ResponseCode::ServFail => 3,
+        ResponseCode::Refused
+        | ResponseCode::FormErr
+        | ResponseCode::NotImp
+        | ResponseCode::NotAuth
+        | ResponseCode::BADVERS => 2,
+        _ if got.truncated => 1,
+        _ => 0,
+    }
+}

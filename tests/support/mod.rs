@@ -1,0 +1,3 @@
+//! What process tests share.
+
+pub mod mock;
