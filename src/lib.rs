@@ -1,6 +1,7 @@
 //! qalqan (Kazakh for "shield"): a DNS-level blocking resolver.
 
 pub mod config;
+pub mod engine;
 pub mod event;
 pub mod hits;
 pub mod limit;

@@ -142,6 +142,20 @@ pub fn take_passed(fd: RawFd) -> io::Result<Passed> {
     adopt_tcp(socket).map(Passed::Tcp)
 }
 
+/// Takes as many file descriptors as the system allows: shells give 1024, which a thousand TCP clients
+/// and their upstream queries use up. Failing changes nothing.
+pub fn raise_descriptor_limit() {
+    let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
+    // SAFETY: both calls get the address of a live rlimit; they read or write nothing else.
+    #[expect(unsafe_code)]
+    unsafe {
+        if libc::getrlimit(libc::RLIMIT_NOFILE, &raw mut limit) == 0 && limit.rlim_cur < limit.rlim_max {
+            limit.rlim_cur = limit.rlim_max;
+            libc::setrlimit(libc::RLIMIT_NOFILE, &raw const limit);
+        }
+    }
+}
+
 /// Sets what every listener of ours has.
 fn adopt_tcp(socket: Socket) -> io::Result<TcpListener> {
     socket.set_nonblocking(true)?;

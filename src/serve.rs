@@ -1,8 +1,28 @@
 //! Listeners: bytes in, the engine's bytes out.
 
+mod bind;
+mod misses;
+mod ready;
+mod tcp;
+mod udp;
+
+pub use bind::{BindError, Bound};
+pub use ready::{ReadyError, write as write_ready_file};
+
 use std::net::SocketAddr;
 use std::path::PathBuf;
-use std::time::Duration;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use tokio::sync::watch;
+
+use crate::engine::Engine;
+use crate::event::Transport;
+
+/// How long queries under way may take to finish after a stop.
+pub const DRAIN: Duration = Duration::from_secs(2);
 
 /// `[server]` without its access list.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -30,4 +50,83 @@ pub struct TcpSettings {
     pub max_per_client: usize,
     /// Unanswered queries of one connection.
     pub max_in_flight: usize,
+}
+
+/// Running listeners.
+#[derive(Debug)]
+pub struct Serving {
+    workers: Vec<JoinHandle<()>>,
+    pulse: Arc<Pulse>,
+    stop: watch::Sender<bool>,
+    misses: misses::Misses,
+    tcp: tcp::Listeners,
+    addresses: Vec<(Transport, SocketAddr)>,
+}
+
+/// What the UDP workers and the rest of the process tell each other.
+#[derive(Debug)]
+struct Pulse {
+    stopping: AtomicBool,
+    /// One beat counter a worker; a worker that no longer beats hangs.
+    beats: Box<[AtomicU64]>,
+}
+
+/// The pulse of the UDP workers, readable from anywhere.
+#[derive(Clone, Debug)]
+pub struct Beats(Arc<Pulse>);
+
+impl Beats {
+    /// One number a worker, each growing at least ten times a second.
+    pub fn read(&self) -> Vec<u64> {
+        self.0.beats.iter().map(|beat| beat.load(Ordering::Relaxed)).collect()
+    }
+}
+
+impl Bound {
+    /// Starts answering. Call within the runtime that TCP and resolving shall run on.
+    ///
+    /// # Errors
+    /// A thread cannot be started, or a listener cannot join the runtime.
+    pub fn start(self, settings: &Settings, engine: &Arc<Engine>) -> std::io::Result<Serving> {
+        let (stop, stopped) = watch::channel(false);
+        let misses = misses::Misses::start(engine);
+        let beats = self.udp.iter().map(|_| AtomicU64::new(0)).collect();
+        let pulse = Arc::new(Pulse { stopping: AtomicBool::new(false), beats });
+        let addresses = self.addresses.clone();
+        let mut workers = Vec::new();
+        for (index, sockets) in self.udp.into_iter().enumerate() {
+            let worker = udp::Worker::new(index, sockets, engine, misses.sender(), Arc::clone(&pulse));
+            workers.push(std::thread::Builder::new().name(format!("udp-{index}")).spawn(move || worker.run())?);
+        }
+        let tcp = tcp::Listeners::start(self.tcp, &settings.tcp, engine, &stopped)?;
+        Ok(Serving { workers, pulse, stop, misses, tcp, addresses })
+    }
+}
+
+impl Serving {
+    /// The addresses that answer.
+    pub fn addresses(&self) -> &[(Transport, SocketAddr)] {
+        &self.addresses
+    }
+
+    /// How often each UDP worker has gone round; for the watchdog.
+    pub fn pulse(&self) -> Beats {
+        Beats(Arc::clone(&self.pulse))
+    }
+
+    /// Takes no more queries, lets those under way finish for at most [`DRAIN`], and ends the workers.
+    pub async fn stop(self) {
+        let deadline = Instant::now() + DRAIN;
+        let _ = self.stop.send(true);
+        self.pulse.stopping.store(true, Ordering::Relaxed);
+        let workers = tokio::task::spawn_blocking(|| {
+            for worker in self.workers {
+                // A worker that panicked has said so already.
+                let _ = worker.join();
+            }
+        });
+        let _ = tokio::time::timeout_at(deadline.into(), workers).await;
+        let _ = tokio::time::timeout_at(deadline.into(), self.misses.finish()).await;
+        let _ = tokio::time::timeout_at(deadline.into(), self.tcp.finish()).await;
+    }
 }

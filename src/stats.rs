@@ -157,7 +157,7 @@ impl Stats {
 }
 
 /// The counters added up.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Totals {
     /// By what happened to a query.
     #[serde(serialize_with = "as_map")]
@@ -181,7 +181,7 @@ pub struct ListTotals {
 }
 
 impl Totals {
-    /// One of the query counters by name; 0 for a name there isn't.
+    /// One of the query counters.
     pub fn query(&self, counter: Counter) -> u64 {
         self.queries.get(counter as usize).map_or(0, |&(_, count)| count)
     }

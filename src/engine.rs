@@ -1,0 +1,56 @@
+//! What to do with a query: [`Decider::decide`] at once, [`Engine::resolve`] when somebody has to be asked.
+
+mod decide;
+mod resolve;
+
+pub use decide::{Decider, Peer, Verdict};
+
+use std::sync::{Arc, Weak};
+
+use crate::hits::HitLog;
+use crate::local::Local;
+use crate::snapshot::Snapshot;
+use crate::stats::Stats;
+use crate::upstream::Upstream;
+use crate::util::{Handover, Reader};
+
+/// Where queries go that the rules let pass; swapped together.
+#[derive(Debug)]
+pub struct Routes {
+    /// Names answered here.
+    pub local: Local,
+    /// Everything else; its health outlives a change of the rest.
+    pub upstream: Arc<Upstream>,
+}
+
+/// Everything that all listeners share.
+#[derive(Debug)]
+pub struct Engine {
+    snapshots: Arc<Handover<Snapshot>>,
+    routes: Arc<Handover<Routes>>,
+    stats: Arc<Stats>,
+    hits: Weak<HitLog>,
+}
+
+impl Engine {
+    /// Over what is published now and later. The hit log belongs to the caller, who closes it when nothing
+    /// is answered any more.
+    pub fn new(
+        snapshots: Arc<Handover<Snapshot>>,
+        routes: Arc<Handover<Routes>>,
+        stats: Arc<Stats>,
+        hits: &Arc<HitLog>,
+    ) -> Arc<Self> {
+        Arc::new(Self { snapshots, routes, stats, hits: Arc::downgrade(hits) })
+    }
+
+    /// A view of the published snapshots for one thread.
+    pub fn snapshots(&self) -> Reader<Snapshot> {
+        self.snapshots.reader()
+    }
+
+    /// A decider with counters of its own: one a UDP worker, one for each group of stream tasks.
+    pub fn decider(&self) -> Decider {
+        Decider::new(self.stats.counters(), self.hits.upgrade().map(|log| log.sender()))
+    }
+}

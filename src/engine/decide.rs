@@ -1,0 +1,213 @@
+//! The decision: synchronous, no I/O, no clock, no allocation.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use crate::event::{AnswerKind, Hit, HitName, Transport};
+use crate::hits::HitSender;
+use crate::name::NameBuf;
+use crate::policy::{Asked, Respond, respond};
+use crate::rule::CnameTarget;
+use crate::set::Match;
+use crate::snapshot::Snapshot;
+use crate::stats::{Counter, Counters};
+use crate::util::Now;
+use crate::wire::{self, CLASS_IN, Ede, Invalid, Opt, Query, Writer, ede, rcode};
+
+/// Who asked, and how.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Peer {
+    /// The client.
+    pub address: SocketAddr,
+    /// How the query came in.
+    pub transport: Transport,
+}
+
+impl Peer {
+    /// The most octets an answer to `query` may have.
+    pub(super) fn limit(&self, query: &Query) -> usize {
+        match self.transport {
+            Transport::Udp => query.udp_limit(),
+            Transport::Tcp => wire::STREAM_MAX,
+        }
+    }
+}
+
+/// What to do with a message.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// Send this many octets of the buffer.
+    Reply(usize),
+    /// Send nothing.
+    Drop,
+    /// Hand it to [`Engine::resolve`](super::Engine::resolve); if that is not possible, send this many
+    /// octets of the buffer.
+    Resolve(usize),
+}
+
+/// What a look at a message shows.
+pub(super) enum Look<'a> {
+    /// The answer stands in the buffer.
+    Reply(usize),
+    /// No answer.
+    Drop,
+    /// The rules let it pass. If one did so expressly, `excepted`, the targets of its answer pass too.
+    Forward { query: Query, excepted: bool },
+    /// Blocked with a CNAME whose target's records are to be fetched; the answer without them stands in the buffer.
+    Chase { query: Query, found: Match<'a>, target: &'a CnameTarget, len: usize },
+}
+
+/// Decides for one thread or task: its counters, its way to the hit log, its scratch space.
+#[derive(Clone, Debug)]
+pub struct Decider {
+    pub(super) name: NameBuf,
+    counters: Arc<Counters>,
+    hits: Option<HitSender>,
+}
+
+impl Decider {
+    /// With these counters; `hits` is the way to the hit log, if there is one.
+    pub fn new(counters: Arc<Counters>, hits: Option<HitSender>) -> Self {
+        Self { name: NameBuf::new(), counters, hits }
+    }
+
+    /// Counts something about a query.
+    pub fn count(&self, counter: Counter) {
+        self.counters.count(counter);
+    }
+
+    /// Decides about a message. `out` must hold 512 octets at least, and should hold as many as the transport may send.
+    pub fn decide(&mut self, snapshot: &Snapshot, message: &[u8], peer: Peer, now: Now, out: &mut [u8]) -> Verdict {
+        self.count(Counter::Received);
+        match self.look(snapshot, message, peer, Some(now), out) {
+            Look::Reply(len) => Verdict::Reply(len),
+            Look::Drop => Verdict::Drop,
+            Look::Forward { query, .. } => {
+                let busy = Ede { code: ede::NO_REACHABLE_AUTHORITY, text: b"too many queries under way" };
+                Verdict::Resolve(plain(message, &query, peer, rcode::SERVFAIL, Some(busy), out))
+            }
+            Look::Chase { len, .. } => Verdict::Resolve(len),
+        }
+    }
+
+    /// Looks at a message. With a time, what is found is counted and logged; the second look at the
+    /// same message, when it is resolved, goes without.
+    pub(super) fn look<'a>(
+        &mut self,
+        snapshot: &'a Snapshot,
+        message: &[u8],
+        peer: Peer,
+        now: Option<Now>,
+        out: &mut [u8],
+    ) -> Look<'a> {
+        let query = match self.admit(snapshot, message, peer, out) {
+            Ok(query) => query,
+            Err(look) => return look,
+        };
+        let decision = snapshot.decide(&self.name);
+        if let (Some(now), Some(found)) = (now, decision.shadowed()) {
+            self.hit(snapshot, &found, None, peer, &query, AnswerKind::Passed, now);
+        }
+        let Some(found) = decision.blocked() else {
+            if now.is_some() && decision.excepted() {
+                self.count(Counter::Excepted);
+            }
+            return Look::Forward { query, excepted: decision.allow.is_some() || decision.excepted() };
+        };
+        let blocked = snapshot.blocked(&found, usize::from(found.below));
+        let (look, kind) = match respond(&self.asked(message, &query, peer), &blocked, out) {
+            Respond::Reply(len, kind) => (Look::Reply(len), kind),
+            Respond::Drop => (Look::Drop, AnswerKind::Drop),
+            Respond::Pass => (Look::Forward { query, excepted: true }, AnswerKind::Passed),
+            Respond::Chase(target, len, kind) => (Look::Chase { query, found, target, len }, kind),
+        };
+        if let Some(now) = now {
+            self.hit(snapshot, &found, None, peer, &query, kind, now);
+        }
+        look
+    }
+
+    /// The query as `policy` wants it; its name is the one read last.
+    pub(super) fn asked<'b>(&'b self, message: &'b [u8], query: &'b Query, peer: Peer) -> Asked<'b> {
+        Asked { message, query, name: &self.name, transport: peer.transport, limit: peer.limit(query) }
+    }
+
+    /// Counts a hit and sends it to the log. `target` is the name that matched if it was not the query name.
+    #[expect(clippy::too_many_arguments, reason = "these are the fields of a hit")]
+    pub(super) fn hit(
+        &mut self,
+        snapshot: &Snapshot,
+        found: &Match<'_>,
+        target: Option<&NameBuf>,
+        peer: Peer,
+        query: &Query,
+        answer: AnswerKind,
+        now: Now,
+    ) {
+        let list = &snapshot.lists()[usize::from(found.list)];
+        self.counters.hit(list.slot, list.mode, answer);
+        let Some(log) = &mut self.hits else { return };
+        let sent = log.send(Hit {
+            unix_ms: now.unix_ms,
+            generation: snapshot.generation(),
+            client: peer.address.ip().to_canonical(),
+            transport: peer.transport,
+            qtype: query.qtype,
+            mode: list.mode,
+            answer,
+            name: HitName::new(self.name.wire()),
+            target: target.map(|name| Box::new(name.to_name())),
+        });
+        if !sent {
+            self.counters.count(Counter::HitLogFull);
+        }
+    }
+
+    /// Lets proper queries of allowed clients through; the name is then in `self.name`.
+    fn admit(
+        &mut self,
+        snapshot: &Snapshot,
+        message: &[u8],
+        peer: Peer,
+        out: &mut [u8],
+    ) -> Result<Query, Look<'static>> {
+        let parsed = wire::parse(message, &mut self.name);
+        if parsed != Err(Invalid::Silent) && !snapshot.acl().allows(peer.address.ip()) {
+            let (Ok(query) | Err(Invalid::Answer { query, .. })) = parsed else { return Err(Look::Drop) };
+            self.count(Counter::NotAllowed);
+            let why = Ede { code: ede::PROHIBITED, text: b"not in allow_from" };
+            return Err(Look::Reply(plain(message, &query, peer, rcode::REFUSED, Some(why), out)));
+        }
+        match parsed {
+            Ok(query) if query.qclass == CLASS_IN => Ok(query),
+            Ok(query) => {
+                self.count(Counter::NotServed);
+                let why = Ede { code: ede::NOT_SUPPORTED, text: b"class" };
+                Err(Look::Reply(plain(message, &query, peer, rcode::REFUSED, Some(why), out)))
+            }
+            Err(Invalid::Answer { rcode, query }) => {
+                self.count(Counter::Invalid);
+                Err(Look::Reply(plain(message, &query, peer, rcode, None, out)))
+            }
+            Err(Invalid::Silent) => {
+                self.count(Counter::Ignored);
+                Err(Look::Drop)
+            }
+        }
+    }
+}
+
+/// Writes an answer that is nothing but a response code and an extended error.
+pub(super) fn plain(
+    message: &[u8],
+    query: &Query,
+    peer: Peer,
+    rcode: u16,
+    ede: Option<Ede<'_>>,
+    out: &mut [u8],
+) -> usize {
+    Writer::new(message, query, rcode, peer.limit(query), out).finish(Opt { ede, passed: &[] })
+}
+
+#[cfg(test)]
+mod tests;
