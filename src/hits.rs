@@ -75,7 +75,8 @@ pub struct HitLog {
 #[derive(Debug)]
 struct Thread {
     handle: JoinHandle<()>,
-    done: Receiver<()>,
+    /// In a mutex only so that a [`HitLog`] may be shared; nobody but its last owner listens.
+    done: Mutex<Receiver<()>>,
 }
 
 /// What the owner and the writer thread both hold.
@@ -107,7 +108,7 @@ impl HitLog {
             let _ = finished.try_send(());
         };
         let handle = std::thread::Builder::new().name("hits".into()).spawn(run).map_err(HitLogError::Thread)?;
-        Ok(Self { shared, thread: Some(Thread { handle, done }) })
+        Ok(Self { shared, thread: Some(Thread { handle, done: Mutex::new(done) }) })
     }
 
     /// A ring of its own for one worker.
@@ -147,6 +148,7 @@ impl HitLog {
     /// See [`Self::close`]; does nothing the second time.
     fn finish(&mut self) {
         let Some(Thread { handle, done }) = self.thread.take() else { return };
+        let done = done.into_inner().unwrap_or_else(PoisonError::into_inner);
         self.shared.closing.store(true, Ordering::Release);
         handle.thread().unpark();
         // An error here means the thread is gone, which is as good as its word.
