@@ -175,3 +175,6 @@ fn goes_before(new: &Match<'_>, held: &Match<'_>) -> bool {
 fn is_passthru(found: &Match<'_>) -> bool {
     matches!(found.kind.effect, Effect::Rpz(RpzAction::Passthru))
 }
+
+#[cfg(test)]
+mod tests;
