@@ -1,5 +1,28 @@
 //! List files in every format become rules, or reasons why not.
+//!
+//! [`files`] and [`read`] are the only parts that touch the disk; [`parse`] is a function of bytes.
 
+mod adblock;
+mod csv;
+mod date;
+mod detect;
+mod dnsmasq;
+mod domains;
+mod entry;
+mod hosts;
+mod orders;
+mod refusal;
+mod rpz;
+mod sink;
+mod source;
+#[cfg(test)]
+mod tests;
+mod text;
+
+pub use refusal::{OrderProblem, Refusal};
+pub use source::{MAX_FILES, SourceError, SourceFile, files, read};
+
+use std::fmt;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -24,6 +47,28 @@ pub enum Format {
     Orders,
     /// A register with a header row.
     Csv,
+}
+
+impl Format {
+    /// As the configuration and reports write it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Auto => "auto",
+            Self::Domains => "domains",
+            Self::Hosts => "hosts",
+            Self::Adblock => "adblock",
+            Self::Dnsmasq => "dnsmasq",
+            Self::Rpz => "rpz",
+            Self::Orders => "orders",
+            Self::Csv => "csv",
+        }
+    }
+}
+
+impl fmt::Display for Format {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
 }
 
 /// What a file's bytes mean; without one, UTF-8 or what the byte order mark says.
@@ -92,6 +137,32 @@ pub struct Spec {
     pub max_bytes: u64,
 }
 
+impl Spec {
+    /// Default of [`Spec::max_rejected`]: 5 %.
+    pub const DEFAULT_MAX_REJECTED: u32 = 500;
+    /// Default of [`Spec::max_bytes`]: 256 MiB, five times the largest list in use.
+    pub const DEFAULT_MAX_BYTES: u64 = 256 << 20;
+
+    /// An enforced block list with the defaults of everything else.
+    pub fn new(name: &str, source: PathBuf, format: Format) -> Self {
+        Self {
+            name: name.to_owned(),
+            shown: source.to_string_lossy().into_owned(),
+            source,
+            format,
+            role: Role::Block,
+            mode: Mode::Enforce,
+            scope: None,
+            urls: Urls::Reject,
+            max_rejected: Self::DEFAULT_MAX_REJECTED,
+            encoding: Encoding::Auto,
+            csv: CsvColumns::default(),
+            order: None,
+            max_bytes: Self::DEFAULT_MAX_BYTES,
+        }
+    }
+}
+
 /// An entry, or a whole line, that was not used.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Rejection {
@@ -120,6 +191,8 @@ pub struct FileReport {
     pub rejected: u64,
     /// The first of them, at most [`MAX_SHOWN`].
     pub rejections: Vec<Rejection>,
+    /// What was used all the same but is worth a look (a zone serial over 32 bits), at most [`MAX_SHOWN`].
+    pub warnings: Vec<Rejection>,
 }
 
 /// How many rejections of a file are kept with their text.
@@ -132,4 +205,27 @@ pub struct Parsed {
     pub rules: Arc<FileRules>,
     /// What was found.
     pub report: FileReport,
+}
+
+/// Reads the bytes of one file as `spec` says. No I/O, no clock: the same bytes give the same rules.
+///
+/// # Errors
+/// The file is refused whole; see [`Refusal`].
+pub fn parse(spec: &Spec, shown: &Arc<str>, bytes: &[u8]) -> Result<Parsed, Refusal> {
+    let text = text::decode(bytes, spec.encoding)?;
+    let format = match spec.format {
+        Format::Auto => detect::detect(&text, spec).ok_or(Refusal::NotRecognised)?,
+        known => known,
+    };
+    let mut sink = sink::Sink::new(spec, shown, format, text.len());
+    match format {
+        Format::Auto | Format::Domains => domains::read(&text, &mut sink),
+        Format::Hosts => hosts::read(&text, &mut sink),
+        Format::Adblock => adblock::read(&text, &mut sink),
+        Format::Dnsmasq => dnsmasq::read(&text, &mut sink),
+        Format::Rpz => rpz::read(&text, &mut sink),
+        Format::Orders => orders::read(&text, &mut sink)?,
+        Format::Csv => csv::read(&text, &mut sink)?,
+    }
+    sink.finish(&text)
 }
