@@ -1,4 +1,18 @@
 //! Watch, read, compile, publish; the last good state is kept.
+//!
+//! A reload never makes things worse: a file that cannot be read, is being written or is refused leaves its
+//! last good rules in force, from memory or, after a restart, from `state_dir`.
+
+mod file;
+mod lastgood;
+mod loader;
+mod report;
+#[cfg(test)]
+mod testing;
+
+pub use lastgood::CopyError;
+pub use loader::Loader;
+pub use report::{Digest, FileState, ListReport, LoadError, Loaded, Missing, State};
 
 use std::time::Duration;
 
