@@ -1,4 +1,28 @@
 //! Watch, read, compile, publish; the last good state is kept.
+//!
+//! ```text
+//! notify on folders ─┐
+//! SIGHUP, rescan ────┼─► Control ─► Loader::load ─► Target::publish ─► Loader::keep
+//! order dates ───────┘   (one at a time, off the runtime)   (compile, swap)   (state_dir)
+//! ```
+//!
+//! A reload never makes things worse: a file that cannot be read, is being written or is refused leaves its
+//! last good rules in force, from memory or, after a restart, from `state_dir`.
+
+mod control;
+mod file;
+mod lastgood;
+mod loader;
+mod report;
+#[cfg(test)]
+mod testing;
+mod voice;
+mod watch;
+
+pub use control::{Control, Phase, Published, StartError, Target, Trigger, first};
+pub use lastgood::CopyError;
+pub use loader::Loader;
+pub use report::{Digest, FileState, ListReport, LoadError, Loaded, Missing, State};
 
 use std::time::Duration;
 

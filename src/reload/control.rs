@@ -1,0 +1,277 @@
+//! The one task that reloads: hears reasons, loads and publishes off the runtime, one at a time.
+
+mod configuration;
+mod dates;
+
+use std::fmt;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use tokio::sync::mpsc;
+use tokio::task::spawn_blocking;
+use tokio::time::{Instant, sleep, sleep_until};
+
+use self::configuration::Configuration;
+use self::dates::Dates;
+use super::loader::Loader;
+use super::report::{Loaded, Missing};
+use super::voice::{self, Voice};
+use super::watch::{Events, Watch, absolute};
+use crate::config::Settings;
+use crate::util::{Now, UnixTime};
+
+/// Where a reload goes: `app` compiles and swaps there.
+pub trait Target: Send + 'static {
+    /// Why a publish failed.
+    type Error: fmt::Display;
+
+    /// Compiles `loaded` under `settings` and puts it in force. Called off the runtime.
+    ///
+    /// # Errors
+    /// What was in force stays so; the next change of anything tries again.
+    fn publish(&mut self, settings: &Settings, loaded: Loaded, now: UnixTime) -> Result<Published, Self::Error>;
+
+    /// Lets order dates act on the set in force; gives the next of them. Called off the runtime.
+    fn advance(&mut self, now: UnixTime) -> Option<UnixTime>;
+
+    /// Tells the service manager.
+    fn status(&mut self, text: &str, phase: Phase);
+}
+
+/// What a publish came to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Published {
+    /// The generation now in force.
+    pub generation: u64,
+    /// When the next order date comes.
+    pub next_change: Option<UnixTime>,
+}
+
+/// For the service manager.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Phase {
+    /// A reload somebody asked for has begun.
+    Reloading,
+    /// Serving.
+    Ready,
+}
+
+/// Somebody asks for a reload.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Trigger {
+    /// SIGHUP: read everything again, whatever time stamps say, at once, and publish.
+    Hangup,
+}
+
+/// The lists as the server starts: from their sources, else as they were last good.
+///
+/// Blocks. The caller publishes what it gets and hands `loader` on to [`Control::new`].
+///
+/// # Errors
+/// A list cannot be read and has no last good state, unless `start_without_lists` is set.
+pub fn first(settings: &Settings, loader: &mut Loader) -> Result<Loaded, StartError> {
+    loader.set_quiet(settings.reload.quiet, settings.reload.quiet * 4);
+    let loaded = loader.load(&settings.lists);
+    if loaded.missing.is_empty() || settings.start_without_lists {
+        return Ok(loaded);
+    }
+    Err(StartError { missing: loaded.missing })
+}
+
+/// Lists could not be read, and there is no last good state of them.
+#[derive(Clone, Debug)]
+pub struct StartError {
+    /// Each of them.
+    pub missing: Vec<Missing>,
+}
+
+impl fmt::Display for StartError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for Missing { list, why } in &self.missing {
+            writeln!(f, "list \"{list}\": {why}")?;
+        }
+        f.write_str(
+            "no last good copy of these is kept in state_dir, and unfiltered answers are not given: mend the lists, or \
+             set start_without_lists = true",
+        )
+    }
+}
+
+impl std::error::Error for StartError {}
+
+/// Keeps what is in force equal to what configuration and lists say.
+#[derive(Debug)]
+pub struct Control<T> {
+    work: Work<T>,
+    events: Events,
+}
+
+impl<T: Target> Control<T> {
+    /// `settings`, what `loader` last gave under them, and what its publish on `target` gave.
+    pub fn new(settings: Settings, loader: Loader, target: T, loaded: &Loaded, published: Published) -> Self {
+        let (watch, events) = Watch::new();
+        let mut voice = Voice::default();
+        voice.tell(&loaded.reports, true);
+        let took = loaded.reports.iter().map(|report| report.took).sum();
+        voice::tell_publish(published.generation, loaded, took);
+        let now = Now::read();
+        let dates = Dates::new(published.next_change, now);
+        let configuration = Configuration::new(&settings.path);
+        let work = Work { settings, configuration, loader, target, watch, voice, dates, failed: false };
+        Self { work, events }
+    }
+
+    /// Runs until every sender of `triggers` is gone.
+    pub async fn run(self, mut triggers: mpsc::Receiver<Trigger>) {
+        let Self { work, mut events } = self;
+        // What changed between the first load and the first watch was not heard.
+        let mut cause = Cause::Look;
+        let mut work = Some(work);
+        while let Some(mut busy) = work.take() {
+            let job = spawn_blocking(move || {
+                let retry = busy.reload(cause);
+                (busy, retry)
+            });
+            let (idle, retry) = match job.await {
+                Ok(done) => done,
+                Err(error) => {
+                    tracing::error!("reloading has ended: {error}; what is in force stays so until a restart");
+                    return;
+                }
+            };
+            let reload = &idle.settings.reload;
+            let (quiet, rescan) = (reload.quiet, Instant::now() + reload.rescan);
+            let again = if retry { Instant::now() + quiet.max(Duration::from_millis(50)) } else { rescan };
+            cause = loop {
+                let now = Now::read();
+                if idle.dates.due(now) {
+                    break Cause::Dates;
+                }
+                tokio::select! {
+                    trigger = triggers.recv() => match trigger {
+                        Some(trigger) => break asked(trigger, &mut triggers),
+                        None => return,
+                    },
+                    () = events.heard() => tokio::select! {
+                        () = events.quiet(quiet) => break Cause::Look,
+                        trigger = triggers.recv() => match trigger {
+                            Some(trigger) => break asked(trigger, &mut triggers),
+                            None => return,
+                        },
+                    },
+                    () = sleep_until(again) => break Cause::Look,
+                    () = sleep(idle.dates.nap(now)) => {}
+                }
+            };
+            work = Some(idle);
+        }
+    }
+}
+
+/// A request, and those that came meanwhile: one reload serves them all.
+fn asked(Trigger::Hangup: Trigger, triggers: &mut mpsc::Receiver<Trigger>) -> Cause {
+    while triggers.try_recv().is_ok() {}
+    Cause::Asked
+}
+
+/// Why there is something to do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Cause {
+    /// Something was heard, or it is time to look.
+    Look,
+    /// Somebody asked for it.
+    Asked,
+    /// Only an order date has come.
+    Dates,
+}
+
+/// What a reload works with; it wanders between the task and the thread that may block.
+#[derive(Debug)]
+struct Work<T> {
+    settings: Settings,
+    configuration: Configuration,
+    loader: Loader,
+    target: T,
+    watch: Watch,
+    voice: Voice,
+    dates: Dates,
+    /// What was loaded last could not be published.
+    failed: bool,
+}
+
+impl<T: Target> Work<T> {
+    /// One reload. True: something was in flux, look again soon.
+    fn reload(&mut self, cause: Cause) -> bool {
+        if cause == Cause::Dates {
+            self.advance();
+            return false;
+        }
+        let started = Instant::now();
+        let asked = cause == Cause::Asked;
+        if asked {
+            self.target.status("reading configuration and lists", Phase::Reloading);
+            self.loader.distrust();
+        }
+        // Watches first: what changes after it was read is then heard. A changed configuration has other paths.
+        self.arm();
+        let (changed, flux) = self.configuration.look(&mut self.settings, asked);
+        if changed {
+            self.arm();
+        }
+        // What was heard has been waited for. A writer that never stops must not hold up the other lists.
+        let quiet = self.settings.reload.quiet;
+        self.loader.set_quiet(quiet, if asked { quiet * 4 } else { Duration::ZERO });
+        let loaded = self.loader.load(&self.settings.lists);
+        let retry = loaded.retry || flux;
+        self.voice.tell(&loaded.reports, asked);
+        if asked || changed || loaded.changed {
+            self.publish(loaded, started);
+        } else if self.dates.due(Now::read()) {
+            self.advance();
+        }
+        // What never was in force is no last good state.
+        if !self.failed {
+            let troubles = self.loader.keep();
+            self.voice.tell_copies(&troubles);
+        }
+        retry
+    }
+
+    /// Puts `loaded` in force.
+    fn publish(&mut self, loaded: Loaded, started: Instant) {
+        let now = Now::read();
+        let summary = Loaded { parts: loaded.parts.clone(), reports: loaded.reports.clone(), ..Loaded::default() };
+        let published = self.target.publish(&self.settings, loaded, now.seconds());
+        self.failed = published.is_err();
+        let status = match published {
+            Ok(published) => {
+                self.dates = Dates::new(published.next_change, now);
+                voice::tell_publish(published.generation, &summary, started.elapsed())
+            }
+            Err(error) => {
+                tracing::error!("cannot put the lists read in force: {error}; what was in force stays so");
+                format!("reload failed: {error}")
+            }
+        };
+        self.target.status(&status, Phase::Ready);
+    }
+
+    /// Lets order dates act.
+    fn advance(&mut self) {
+        let now = Now::read();
+        // A date that is not ahead would have us called again without end.
+        let next = self.target.advance(now.seconds()).filter(|&next| next > now.seconds());
+        tracing::info!("order dates have come or the clock was set; orders in force were worked out anew");
+        self.dates = Dates::new(next, now);
+    }
+
+    /// Watches everything the settings name.
+    fn arm(&mut self) {
+        let sources = self.settings.lists.iter().map(|list| list.spec.source.as_path());
+        let paths: Vec<PathBuf> = sources.chain([self.settings.path.as_path()]).map(absolute).collect();
+        self.watch.arm(paths.iter().map(PathBuf::as_path));
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,77 @@
+//! The configuration file as a source among the others.
+
+use std::fs::File;
+use std::io::{self, Read};
+use std::path::{Path, PathBuf};
+
+use super::super::report::Digest;
+use crate::config::{self, Settings};
+
+/// A larger file is no configuration.
+const MAX_BYTES: u64 = 16 << 20;
+
+/// What was last seen of the file.
+#[derive(Debug)]
+pub(super) struct Configuration {
+    path: PathBuf,
+    seen: Option<Digest>,
+    unreadable: bool,
+}
+
+impl Configuration {
+    /// Nothing seen yet: the first look reads it, for it may have changed since the settings were read.
+    pub(super) fn new(path: &Path) -> Self {
+        Self { path: path.to_owned(), seen: None, unreadable: false }
+    }
+
+    /// Takes over changed settings. `.0`: there are some; `.1`: the file is in flux, look again soon.
+    ///
+    /// Problems are reported and leave the settings as they are; the same content is not reported twice, unless
+    /// somebody `asked` for a reload.
+    pub(super) fn look(&mut self, settings: &mut Settings, asked: bool) -> (bool, bool) {
+        let before = match self.digest() {
+            Ok(digest) => digest,
+            Err(error) => {
+                if !self.unreadable || asked {
+                    let path = self.path.display();
+                    tracing::warn!("cannot read {path}: {error}; the settings in force stay, restore the file");
+                }
+                self.unreadable = true;
+                self.seen = None;
+                return (false, false);
+            }
+        };
+        self.unreadable = false;
+        if self.seen == Some(before) && !asked {
+            return (false, false);
+        }
+        let read = config::load(&self.path);
+        if !self.digest().is_ok_and(|after| after == before) {
+            return (false, true);
+        }
+        self.seen = Some(before);
+        match read {
+            Ok(new) if new == *settings => (false, false),
+            Ok(new) => {
+                for key in settings.restart_needed(&new) {
+                    tracing::warn!("{key} changed in {}: takes effect with a restart", self.path.display());
+                }
+                tracing::info!("settings changed in {}", self.path.display());
+                *settings = new;
+                (true, false)
+            }
+            Err(problems) => {
+                tracing::warn!("{problems}");
+                tracing::warn!("{} has problems: the settings in force stay", self.path.display());
+                (false, false)
+            }
+        }
+    }
+
+    /// Of the file as it is now.
+    fn digest(&self) -> io::Result<Digest> {
+        let mut bytes = Vec::new();
+        File::open(&self.path)?.take(MAX_BYTES).read_to_end(&mut bytes)?;
+        Ok(Digest::of(&bytes))
+    }
+}

@@ -1,0 +1,177 @@
+//! Reads a file whole or not at all: what is still being written is not taken.
+
+use std::fs::{self, Metadata};
+use std::io;
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
+use std::sync::Arc;
+use std::thread::sleep;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use super::report::LoadError;
+use crate::list::{self, SourceFile, Spec};
+
+/// How often a file that changes under the reading is read again.
+const TRIES: usize = 5;
+
+/// Two writes within this time may leave the same time stamp (coarse clocks, network file systems): a stat younger
+/// than this is no proof that the content is the same.
+const STAMP_DOUBT: Duration = Duration::from_secs(2);
+
+/// What tells one content of a file from the next without reading it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Stat {
+    device: u64,
+    inode: u64,
+    size: u64,
+    modified: (i64, i64),
+    /// Unlike `modified` nobody can set it, so a copy with an old date is still noticed.
+    changed: (i64, i64),
+}
+
+impl Stat {
+    /// Of the file `path` leads to, through symbolic links.
+    pub(super) fn of(path: &Path) -> io::Result<Self> {
+        fs::metadata(path).map(|meta| Self::from(&meta))
+    }
+
+    /// How long ago something last changed it; `None` if its stamp lies in the future.
+    fn age(&self) -> Option<Duration> {
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).ok()?;
+        let seconds = u64::try_from(self.changed.0).ok()?;
+        now.checked_sub(Duration::new(seconds, u32::try_from(self.changed.1).ok()?))
+    }
+
+    /// How much longer to wait until nobody has changed it for `quiet`. A stamp in the future (clock set back, other
+    /// clock on a file server) tells nothing and is not waited for.
+    fn unsettled(&self, quiet: Duration) -> Option<Duration> {
+        self.age().and_then(|age| quiet.checked_sub(age)).filter(|left| !left.is_zero())
+    }
+}
+
+impl From<&Metadata> for Stat {
+    fn from(meta: &Metadata) -> Self {
+        Self {
+            device: meta.dev(),
+            inode: meta.ino(),
+            size: meta.size(),
+            modified: (meta.mtime(), meta.mtime_nsec()),
+            changed: (meta.ctime(), meta.ctime_nsec()),
+        }
+    }
+}
+
+/// A stat and whether an equal one later proves that the content is the same.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Seen {
+    stat: Stat,
+    proof: bool,
+}
+
+impl Seen {
+    /// The file surely has not changed since.
+    pub(super) fn proves(&self, now: &Stat) -> bool {
+        self.proof && self.stat == *now
+    }
+}
+
+/// How long a whole load may wait for files that are being written.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Patience {
+    quiet: Duration,
+    until: Instant,
+}
+
+impl Patience {
+    /// Files changed less than half of `quiet` ago are not taken yet; they are waited for, at most `budget` in all.
+    pub(super) fn new(quiet: Duration, budget: Duration) -> Self {
+        // Half: the watcher has already waited the whole of it; file stamps lag a few milliseconds behind.
+        Self { quiet: quiet / 2, until: Instant::now() + budget }
+    }
+
+    /// Waits, or says that there is no more time for it.
+    fn wait(&self, time: Duration) -> bool {
+        let now = Instant::now();
+        if now + time > self.until {
+            return false;
+        }
+        sleep(time);
+        true
+    }
+}
+
+/// The stat of a file nobody is writing at the moment.
+///
+/// `insist`: there is no last good state, so a file that is written endlessly is taken as it is rather than nothing.
+pub(super) fn settled(file: &SourceFile, patience: &Patience, insist: bool) -> Result<Stat, LoadError> {
+    loop {
+        let stat = stat(file)?;
+        match stat.unsettled(patience.quiet) {
+            Some(left) if patience.wait(left) => {}
+            Some(_) if !insist => return Err(LoadError::Unsettled(Arc::clone(&file.shown))),
+            _ => return Ok(stat),
+        }
+    }
+}
+
+/// The whole content of a file as it was at one moment, and the stat that stands for it.
+pub(super) fn read(spec: &Spec, file: &SourceFile) -> Result<(Vec<u8>, Seen), LoadError> {
+    for _ in 0..TRIES {
+        let before = stat(file)?;
+        // Asked before reading: a write after it gets a stamp that is not older.
+        let proof = before.age().is_some_and(|age| age > STAMP_DOUBT);
+        let bytes = list::read(spec, file).map_err(|error| LoadError::Source(Arc::new(error)))?;
+        let after = stat(file)?;
+        if before == after && bytes.len() as u64 == after.size {
+            return Ok((bytes, Seen { stat: after, proof }));
+        }
+        sleep(Duration::from_millis(20));
+    }
+    Err(LoadError::Torn(Arc::clone(&file.shown)))
+}
+
+/// [`Stat::of`] with the path in the error.
+fn stat(file: &SourceFile) -> Result<Stat, LoadError> {
+    Stat::of(&file.path).map_err(|error| LoadError::Stat { path: Arc::clone(&file.shown), error: Arc::new(error) })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_young_stat_is_no_proof_and_an_old_one_is() {
+        let dir = tempfile::tempdir().expect("a folder");
+        let path = dir.path().join("a");
+        fs::write(&path, "one").expect("written");
+        let stat = Stat::of(&path).expect("there");
+        assert!(!Seen { stat, proof: false }.proves(&stat));
+        assert!(Seen { stat, proof: true }.proves(&stat));
+        fs::write(&path, "other").expect("written");
+        assert!(!Seen { stat, proof: true }.proves(&Stat::of(&path).expect("there")));
+    }
+
+    #[test]
+    fn a_file_that_is_being_written_is_taken_only_if_there_is_nothing_else() {
+        let dir = tempfile::tempdir().expect("a folder");
+        let path = dir.path().join("a");
+        fs::write(&path, "one").expect("written");
+        let file = SourceFile { path, shown: "a".into() };
+        let impatient = Patience::new(Duration::from_secs(7200), Duration::ZERO);
+        assert!(matches!(settled(&file, &impatient, false), Err(LoadError::Unsettled(_))));
+        assert!(settled(&file, &impatient, true).is_ok());
+        let patient = Patience::new(Duration::from_millis(20), Duration::from_secs(3600));
+        assert!(settled(&file, &patient, false).is_ok());
+    }
+
+    #[test]
+    fn a_file_counts_as_settled_when_its_last_change_is_long_enough_ago() {
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).expect("after 1970").as_secs() as i64;
+        let at = |changed: i64| Stat { device: 1, inode: 1, size: 0, modified: (0, 0), changed: (changed, 0) };
+        let quiet = Duration::from_secs(100);
+        assert!(at(now - 10).unsettled(quiet).is_some_and(|left| left <= Duration::from_secs(90)));
+        assert_eq!(at(now - 200).unsettled(quiet), None);
+        assert_eq!(at(now + 50).unsettled(quiet), None, "a stamp in the future tells nothing");
+        assert_eq!(at(now).unsettled(Duration::ZERO), None);
+    }
+}

@@ -1,0 +1,279 @@
+//! What a load found, in types: for the log, for `check`, for status pages.
+
+use std::fmt;
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::list::{FileReport, Format, Refusal, SourceError};
+use crate::rule::FileRules;
+use crate::util::UnixTime;
+
+/// Everything one load gave.
+#[derive(Clone, Debug, Default)]
+pub struct Loaded {
+    /// The rules in force: index of the list in config order, rules of one of its files.
+    pub parts: Vec<(u16, Arc<FileRules>)>,
+    /// One a list, in config order.
+    pub reports: Vec<ListReport>,
+    /// Whether `parts` differ from those of the load before.
+    pub changed: bool,
+    /// Lists nothing of which is in force though they should hold something.
+    pub missing: Vec<Missing>,
+    /// A file was still being written: load again soon.
+    pub retry: bool,
+}
+
+impl Loaded {
+    /// Rules in force, over all lists.
+    pub fn rules(&self) -> usize {
+        self.parts.iter().map(|(_, rules)| rules.len()).sum()
+    }
+
+    /// Lists of which something could not be taken as it stands in the source.
+    pub fn behind(&self) -> usize {
+        self.reports.iter().filter(|report| report.error.is_some()).count()
+    }
+}
+
+/// A list that could not be read and has no last good state.
+#[derive(Clone, Debug)]
+pub struct Missing {
+    /// Its name.
+    pub list: String,
+    /// What was tried and failed.
+    pub why: LoadError,
+}
+
+/// One list after a load.
+#[derive(Clone, Debug)]
+pub struct ListReport {
+    /// Its name.
+    pub name: String,
+    /// File or folder as the operator wrote it.
+    pub source: String,
+    /// Where what is in force stands: the worst of the files, but for those that were never in force (see `error`).
+    pub state: State,
+    /// Its files, sorted by name.
+    pub files: Vec<FileState>,
+    /// Entries in force.
+    pub entries: u64,
+    /// Entries that were not used, over the files in force.
+    pub rejected: u64,
+    /// The first thing that went wrong, if anything did.
+    pub error: Option<LoadError>,
+    /// Reading and parsing.
+    pub took: Duration,
+}
+
+impl ListReport {
+    /// The formats its files were read as, each once.
+    pub fn formats(&self) -> Vec<Format> {
+        let mut formats = Vec::new();
+        for format in self.files.iter().filter_map(|file| file.report.format) {
+            if !formats.contains(&format) {
+                formats.push(format);
+            }
+        }
+        formats
+    }
+}
+
+/// One file of a list after a load.
+#[derive(Clone, Debug)]
+pub struct FileState {
+    /// As the operator wrote it, joined with the folder's entry.
+    pub path: Arc<str>,
+    /// Of the content in force; `None` if nothing is.
+    pub sha256: Option<Digest>,
+    /// When the content in force was accepted.
+    pub accepted: Option<UnixTime>,
+    /// Where it stands.
+    pub state: State,
+    /// What was found in the content in force or, where there is none, in the refused one as far as it was read.
+    pub report: Arc<FileReport>,
+}
+
+/// Where a list or a file stands.
+#[derive(Clone, Debug)]
+pub enum State {
+    /// Read anew, and in force.
+    Fresh,
+    /// As it was at the load before.
+    Unchanged,
+    /// An older content is in force.
+    LastGood {
+        /// Why not the present one.
+        why: LoadError,
+        /// When the one in force was accepted.
+        since: UnixTime,
+    },
+    /// Nothing of it is in force.
+    NotUsed {
+        /// Why not.
+        why: LoadError,
+    },
+}
+
+impl State {
+    /// What is in force is what the source says now.
+    pub fn is_current(&self) -> bool {
+        matches!(self, Self::Fresh | Self::Unchanged)
+    }
+
+    /// Why it is not current.
+    pub fn why(&self) -> Option<&LoadError> {
+        match self {
+            Self::Fresh | Self::Unchanged => None,
+            Self::LastGood { why, .. } | Self::NotUsed { why } => Some(why),
+        }
+    }
+
+    /// The worse of two, the first where they are alike; of two last good ones the older.
+    pub(super) fn worse(self, other: Self) -> Self {
+        match (&self, &other) {
+            (Self::LastGood { since: mine, .. }, Self::LastGood { since: theirs, .. }) if theirs < mine => other,
+            _ if other.rank() > self.rank() => other,
+            _ => self,
+        }
+    }
+
+    /// Order of [`Self::worse`].
+    pub(super) fn rank(&self) -> u8 {
+        match self {
+            Self::Unchanged => 0,
+            Self::Fresh => 1,
+            Self::LastGood { .. } => 2,
+            Self::NotUsed { .. } => 3,
+        }
+    }
+}
+
+impl fmt::Display for State {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Fresh => f.write_str("fresh"),
+            Self::Unchanged => f.write_str("unchanged"),
+            Self::LastGood { why, since } => {
+                write!(f, "last good state of {} stays in force: {why}", show_time(*since))
+            }
+            Self::NotUsed { why } => write!(f, "not in force: {why}"),
+        }
+    }
+}
+
+/// A moment as operators read it, in UTC.
+pub(super) fn show_time(at: UnixTime) -> String {
+    jiff::Timestamp::from_second(at.0).map_or_else(|_| at.0.to_string(), |time| time.to_string())
+}
+
+/// Why a file or a whole list could not be taken as it is.
+#[derive(Clone, Debug)]
+pub enum LoadError {
+    /// The source or one of its files cannot be read.
+    Source(Arc<SourceError>),
+    /// The file cannot be looked at.
+    Stat {
+        /// As the operator wrote it.
+        path: Arc<str>,
+        /// What the system said.
+        error: Arc<io::Error>,
+    },
+    /// Somebody is still writing it.
+    Unsettled(Arc<str>),
+    /// It changed each time it was read.
+    Torn(Arc<str>),
+    /// It was read but is not a usable list.
+    Refused {
+        /// As the operator wrote it.
+        path: Arc<str>,
+        /// Why.
+        why: Arc<Refusal>,
+    },
+    /// A symbolic link that leads nowhere.
+    Dangling(Arc<str>),
+    /// More lists than a rule can refer to.
+    TooManyLists,
+}
+
+impl LoadError {
+    /// What was found in a file before it was refused.
+    pub fn report(&self) -> Option<&FileReport> {
+        match self {
+            Self::Refused { why, .. } => why.report(),
+            _ => None,
+        }
+    }
+
+    /// Trying again soon may help without anybody doing anything.
+    pub(super) fn passes(&self) -> bool {
+        matches!(self, Self::Unsettled(_) | Self::Torn(_))
+    }
+}
+
+impl fmt::Display for LoadError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Source(error) => write!(f, "{error}"),
+            Self::Stat { path, error } => {
+                write!(f, "cannot look at {path}: {error}; check that it exists and is readable")
+            }
+            Self::Unsettled(path) => write!(f, "{path} is still being written; it is read once nobody writes it"),
+            Self::Torn(path) => {
+                write!(f, "{path} changed each time it was read; write it aside and rename it into place")
+            }
+            Self::Refused { path, why } => write!(f, "{path} is refused: {why}"),
+            Self::Dangling(path) => write!(f, "{path} is a symbolic link to nothing; mend or remove the link"),
+            Self::TooManyLists => write!(f, "more than {} lists are configured; join some into a folder", u16::MAX),
+        }
+    }
+}
+
+impl std::error::Error for LoadError {}
+
+/// A SHA-256, shown as `sha256sum` shows it.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Digest(pub [u8; 32]);
+
+impl Digest {
+    /// Of these bytes.
+    pub fn of(bytes: &[u8]) -> Self {
+        use sha2::Digest as _;
+        Self(sha2::Sha256::digest(bytes).into())
+    }
+}
+
+impl fmt::Display for Digest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+    }
+}
+
+impl fmt::Debug for Digest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_digest_reads_as_sha256sum_prints_it() {
+        let empty = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
+        assert_eq!(Digest::of(b"").to_string(), empty);
+    }
+
+    #[test]
+    fn the_worst_file_decides_and_the_oldest_copy_is_named() {
+        let last = |since| State::LastGood { why: LoadError::TooManyLists, since: UnixTime(since) };
+        let since = |state: State| match state {
+            State::LastGood { since, .. } => since.0,
+            _ => -1,
+        };
+        assert_eq!(since(last(20).worse(last(10))), 10);
+        assert_eq!(since(State::Fresh.worse(last(30)).worse(State::Unchanged)), 30);
+        assert!(matches!(State::Unchanged.worse(State::Fresh), State::Fresh));
+    }
+}
