@@ -1,0 +1,235 @@
+//! Composition: build everything in order, run, drain. No logic of its own.
+
+mod counters;
+mod publish;
+
+use std::fmt;
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use tokio::sync::mpsc;
+
+use crate::config::Settings;
+use crate::engine::Engine;
+use crate::hits::{HitLog, HitLogError};
+use crate::local::LocalError;
+use crate::net::{self, Passed};
+use crate::reload::{self, Control, Loader, Target, Trigger};
+use crate::serve::{self, BindError, Bound};
+use crate::set::TooManyRules;
+use crate::stats::{Counter, Stats};
+use crate::system::{self, ActivationError, Request, Signals};
+use crate::upstream::UpstreamError;
+use crate::util::Now;
+
+use self::publish::Publisher;
+
+/// Why the server did not start, or did not go on.
+#[derive(Debug)]
+pub enum AppError {
+    /// The folder for state cannot be made or written.
+    StateDir(PathBuf, io::Error),
+    /// Addresses that cannot be served.
+    Bind(Vec<BindError>),
+    /// What systemd passed in makes no sense.
+    Activation(ActivationError),
+    /// A passed socket cannot be used.
+    Passed(String, io::Error),
+    /// Lists cannot be read.
+    Lists(reload::StartError),
+    /// Lists are too large.
+    Rules(TooManyRules),
+    /// Local zones.
+    Local(Vec<LocalError>),
+    /// Upstream servers.
+    Upstream(UpstreamError),
+    /// The hit log.
+    Hits(HitLogError),
+    /// The ready file.
+    Ready(serve::ReadyError),
+    /// The system refuses threads, signals or the like.
+    System(&'static str, io::Error),
+}
+
+impl fmt::Display for AppError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::StateDir(path, error) => {
+                let path = path.display();
+                write!(f, "cannot write to the state folder {path}: {error}; make it writable, or change state_dir")
+            }
+            Self::Bind(errors) => lines(f, errors),
+            Self::Activation(error) => error.fmt(f),
+            Self::Passed(name, error) => write!(f, "the socket {name} passed in by systemd cannot be used: {error}"),
+            Self::Lists(error) => error.fmt(f),
+            Self::Rules(error) => error.fmt(f),
+            Self::Local(errors) => lines(f, errors),
+            Self::Upstream(error) => error.fmt(f),
+            Self::Hits(error) => error.fmt(f),
+            Self::Ready(error) => error.fmt(f),
+            Self::System(what, error) => write!(f, "{what}: {error}"),
+        }
+    }
+}
+
+impl std::error::Error for AppError {}
+
+/// One a line.
+fn lines<E: fmt::Display>(f: &mut fmt::Formatter<'_>, errors: &[E]) -> fmt::Result {
+    for (index, error) in errors.iter().enumerate() {
+        if index > 0 {
+            f.write_str("\n")?;
+        }
+        error.fmt(f)?;
+    }
+    Ok(())
+}
+
+/// Serves until told to stop.
+///
+/// # Errors
+/// Everything that keeps it from starting, all at once.
+pub fn serve(settings: Settings) -> Result<(), Vec<AppError>> {
+    net::raise_descriptor_limit();
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .thread_name("qalqan")
+        .build()
+        .map_err(|error| vec![AppError::System("cannot start the runtime", error)])?;
+    let result = runtime.block_on(run(settings));
+    // Whatever still waits for an upstream is not waited for.
+    runtime.shutdown_background();
+    result
+}
+
+/// Builds, runs, drains.
+async fn run(settings: Settings) -> Result<(), Vec<AppError>> {
+    let signals = Signals::listen().map_err(|error| vec![AppError::System("cannot take signals", error)])?;
+    let Parts { bound, hits, loader, loaded, publisher, engine, stats } = build(&settings)?;
+    let summary = bound.summary();
+    let published = publisher.published();
+    let one = |error| vec![error];
+    let serving = bound
+        .start(&settings.server, &engine)
+        .map_err(|error| one(AppError::System("cannot start listening", error)))?;
+    if let Some(path) = &settings.server.ready_file {
+        serve::write_ready_file(path, serving.addresses()).map_err(|error| one(AppError::Ready(error)))?;
+    }
+    let counters = counters::Writer::start(&settings.state_dir, Arc::clone(&stats), hits.shared_counters());
+    let mut target = publisher;
+    let status = format!("answering on {summary}");
+    tracing::info!(version = env!("CARGO_PKG_VERSION"), "{status}");
+    target.status(&status, reload::Phase::Ready);
+    let (trigger, triggers) = mpsc::channel(4);
+    let control = Control::new(settings.clone(), loader, target, &loaded, published);
+    drop(loaded);
+    let control = tokio::spawn(control.run(triggers));
+    let watchdog = tokio::spawn(system::keep_alive(pulse(serving.pulse())));
+
+    until_terminated(signals, &trigger).await;
+
+    tracing::info!("stopping: answering what is under way");
+    system::stopping();
+    watchdog.abort();
+    serving.stop().await;
+    // A reload under way may finish or not; what it would publish nobody asks any more.
+    drop(trigger);
+    control.abort();
+    drop(engine);
+    if let Some(log) = Arc::into_inner(hits) {
+        tokio::task::spawn_blocking(move || log.close()).await.ok();
+    }
+    let totals = counters.finish().await;
+    let received = totals.query(Counter::Received);
+    tracing::info!(received, blocked = totals.query(Counter::Blocked), "stopped");
+    if let Some(path) = &settings.server.ready_file {
+        // It says that we answer, which is no longer so.
+        let _ = fs::remove_file(path);
+    }
+    Ok(())
+}
+
+/// What [`build`] has made.
+struct Parts {
+    bound: Bound,
+    hits: Arc<HitLog>,
+    loader: Loader,
+    loaded: reload::Loaded,
+    publisher: Publisher,
+    engine: Arc<Engine>,
+    stats: Arc<Stats>,
+}
+
+/// Makes all parts, or tells everything that is wrong.
+fn build(settings: &Settings) -> Result<Parts, Vec<AppError>> {
+    let mut errors = Vec::new();
+    let mut keep = |error: AppError| errors.push(error);
+    let state = state_dir(&settings.state_dir).map_err(&mut keep).ok();
+    let bound = passed_sockets()
+        .and_then(|passed| Bound::bind(&settings.server, passed).map_err(AppError::Bind))
+        .map_err(&mut keep)
+        .ok();
+    let hits = HitLog::start(&settings.hits).map(Arc::new).map_err(|error| keep(AppError::Hits(error))).ok();
+    let mut loader = Loader::new(Some(settings.state_dir.clone()));
+    let loaded = reload::first(settings, &mut loader).map_err(|error| keep(AppError::Lists(error))).ok();
+    let (Some(()), Some(bound), Some(hits), Some(loaded)) = (state, bound, hits, loaded) else {
+        // What depends on these is still looked at, so that all problems are told at once.
+        errors.extend(publish::routes_errors(settings));
+        return Err(errors);
+    };
+    let stats = Arc::new(Stats::default());
+    let own = bound.socket_addresses();
+    let parts = loaded.parts.clone();
+    let (publisher, engine) = Publisher::new(settings, own, parts, Now::read().seconds(), Arc::clone(&stats), &hits)?;
+    Ok(Parts { bound, hits, loader, loaded, publisher, engine, stats })
+}
+
+/// Hands signals on until one of them ends the service.
+async fn until_terminated(mut signals: Signals, trigger: &mpsc::Sender<Trigger>) {
+    loop {
+        match signals.next().await {
+            Request::Terminate => return,
+            // A full channel means that a reload is asked for already.
+            Request::Reload => _ = trigger.try_send(Trigger::Hangup),
+        }
+    }
+}
+
+/// Says whether every UDP worker has gone round since it was last asked.
+fn pulse(beats: serve::Beats) -> impl FnMut() -> bool {
+    let mut last = Vec::new();
+    move || {
+        let now = beats.read();
+        let alive = last.is_empty() || now.iter().zip(&last).all(|(now, last)| now != last);
+        last = now;
+        alive
+    }
+}
+
+/// Makes the folder for state, and sees that it can be written. A full disk is no reason not to serve.
+fn state_dir(path: &Path) -> Result<(), AppError> {
+    let try_it = || -> io::Result<()> {
+        fs::create_dir_all(path)?;
+        let probe = path.join(".writable");
+        fs::write(&probe, b"")?;
+        fs::remove_file(&probe)
+    };
+    match try_it() {
+        Err(error) if error.kind() == io::ErrorKind::StorageFull => {
+            tracing::warn!("the disk of {} is full: nothing can be kept for the next start", path.display());
+            Ok(())
+        }
+        other => other.map_err(|error| AppError::StateDir(path.to_owned(), error)),
+    }
+}
+
+/// The sockets systemd has opened for us, if any.
+fn passed_sockets() -> Result<Vec<Passed>, AppError> {
+    let sockets = system::activation_fds().map_err(AppError::Activation)?;
+    let take = |socket: system::PassedSocket| {
+        net::take_passed(socket.fd).map_err(|error| AppError::Passed(socket.name, error))
+    };
+    sockets.into_iter().map(take).collect()
+}

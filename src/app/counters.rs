@@ -1,0 +1,102 @@
+//! `counters.json` in the state folder: the exact counters, at most a second old.
+
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde::Serialize;
+use tokio::sync::oneshot;
+use tokio::task::JoinHandle;
+
+use crate::hits;
+use crate::stats::{Stats, Totals};
+use crate::util::{Now, Throttle};
+
+/// How often the file is written, if something has changed.
+const PERIOD: Duration = Duration::from_secs(1);
+
+/// Keeps the file up to date.
+pub struct Writer {
+    stop: oneshot::Sender<()>,
+    task: JoinHandle<Totals>,
+}
+
+/// The file's content.
+#[derive(PartialEq, Serialize)]
+struct Content {
+    /// This process; counting starts anew with each.
+    pid: u32,
+    #[serde(flatten)]
+    totals: Totals,
+    hit_log: HitLog,
+}
+
+/// The hit log's own counters.
+#[derive(PartialEq, Serialize)]
+struct HitLog {
+    written: u64,
+    dropped_full: u64,
+    dropped_write: u64,
+    rotations: u64,
+}
+
+impl Writer {
+    /// Starts on the current runtime.
+    pub fn start(state_dir: &Path, stats: Arc<Stats>, log: Arc<hits::Counters>) -> Self {
+        let path = state_dir.join("counters.json");
+        let (stop, mut stopped) = oneshot::channel();
+        let task = tokio::spawn(async move {
+            let trouble = Throttle::new(60_000);
+            let mut last = None;
+            loop {
+                let ended = tokio::time::timeout(PERIOD, &mut stopped).await.is_ok();
+                let content = content(&stats, &log);
+                if last.as_ref() != Some(&content) {
+                    let (path, bytes) = (path.clone(), serde_json::to_vec_pretty(&content).unwrap_or_default());
+                    let written = tokio::task::spawn_blocking(move || replace(&path, &bytes)).await;
+                    match written {
+                        Ok(Ok(())) => last = Some(content),
+                        Ok(Err(error)) if trouble.pass(Now::read()).is_some() => {
+                            tracing::warn!(%error, "cannot write counters.json in state_dir; counting goes on");
+                        }
+                        _ => {}
+                    }
+                }
+                if ended {
+                    return stats.totals();
+                }
+            }
+        });
+        Self { stop, task }
+    }
+
+    /// Writes the file a last time; gives the counters.
+    pub async fn finish(self) -> Totals {
+        let _ = self.stop.send(());
+        self.task.await.unwrap_or_default()
+    }
+}
+
+/// The counters now.
+fn content(stats: &Stats, log: &hits::Counters) -> Content {
+    let log = log.read();
+    Content {
+        pid: std::process::id(),
+        totals: stats.totals(),
+        hit_log: HitLog {
+            written: log.written,
+            dropped_full: log.dropped_full,
+            dropped_write: log.dropped_write,
+            rotations: log.rotations,
+        },
+    }
+}
+
+/// Replaces the file as a whole: readers see the old one or the new one.
+fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    let new: PathBuf = path.with_extension("json.new");
+    fs::write(&new, bytes)?;
+    fs::rename(&new, path)
+}

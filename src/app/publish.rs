@@ -1,0 +1,157 @@
+//! Where a reload goes: compiled into a snapshot and swapped in; routes made anew where they changed.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use crate::config::{ListSettings, Settings};
+use crate::engine::{Engine, Routes};
+use crate::event::Attribution;
+use crate::hits::HitLog;
+use crate::limit::Acl;
+use crate::local::Local;
+use crate::policy::{Answer, ListPolicy};
+use crate::reload::{Loaded, Phase, Published, Target};
+use crate::rule::FileRules;
+use crate::set::Part;
+use crate::snapshot::Snapshot;
+use crate::stats::Stats;
+use crate::system;
+use crate::upstream::{self, Upstream};
+use crate::util::{Handover, UnixTime};
+
+use super::AppError;
+
+/// The publishing side of everything that is swapped.
+pub struct Publisher {
+    snapshots: Arc<Handover<Snapshot>>,
+    routes: Arc<Handover<Routes>>,
+    stats: Arc<Stats>,
+    hits: std::sync::Weak<HitLog>,
+    own: Vec<SocketAddr>,
+    upstream: upstream::Settings,
+    published: Published,
+}
+
+impl Publisher {
+    /// Compiles the first snapshot, makes the routes, and an engine over both.
+    pub fn new(
+        settings: &Settings,
+        own: Vec<SocketAddr>,
+        parts: Vec<(u16, Arc<FileRules>)>,
+        now: UnixTime,
+        stats: Arc<Stats>,
+        hits: &Arc<HitLog>,
+    ) -> Result<(Self, Arc<Engine>), Vec<AppError>> {
+        let mut errors = Vec::new();
+        let local = local(settings).map_err(|error| errors.push(error)).ok();
+        let upstream = Upstream::new(&settings.upstream, &own).map_err(AppError::Upstream);
+        let upstream = upstream.map_err(|error| errors.push(error)).ok();
+        let snapshot = compile(1, settings, parts, &stats, now).map_err(|error| errors.push(error)).ok();
+        let (Some(local), Some(upstream), Some(snapshot)) = (local, upstream, snapshot) else { return Err(errors) };
+        let published = Published { generation: 1, next_change: snapshot.set().next_change(now) };
+        hits.announce(1, Arc::new(snapshot.clone()));
+        let snapshots = Handover::new(snapshot);
+        let routes = Handover::new(Routes { local, upstream: Arc::new(upstream) });
+        let engine = Engine::new(Arc::clone(&snapshots), Arc::clone(&routes), Arc::clone(&stats), hits);
+        let upstream = settings.upstream.clone();
+        let hits = Arc::downgrade(hits);
+        Ok((Self { snapshots, routes, stats, hits, own, upstream, published }, engine))
+    }
+
+    /// What is in force.
+    pub fn published(&self) -> Published {
+        self.published
+    }
+
+    /// Puts a snapshot in force.
+    fn swap(&mut self, snapshot: Snapshot, now: UnixTime) {
+        self.published = Published { generation: snapshot.generation(), next_change: snapshot.set().next_change(now) };
+        let snapshot = Arc::new(snapshot);
+        if let Some(hits) = self.hits.upgrade() {
+            hits.announce(snapshot.generation(), Arc::clone(&snapshot) as Arc<dyn Attribution>);
+        }
+        self.snapshots.publish(snapshot);
+    }
+
+    /// Makes routes as `settings` say; what cannot be made stays as it is.
+    fn reroute(&mut self, settings: &Settings) {
+        let current = self.routes.load();
+        let upstream = if settings.upstream == self.upstream {
+            Arc::clone(&current.upstream)
+        } else {
+            match Upstream::new(&settings.upstream, &self.own) {
+                Ok(upstream) => {
+                    self.upstream = settings.upstream.clone();
+                    Arc::new(upstream)
+                }
+                Err(error) => {
+                    tracing::error!("{error}; the upstream servers stay as they were");
+                    Arc::clone(&current.upstream)
+                }
+            }
+        };
+        match local(settings) {
+            Ok(local) => self.routes.publish(Arc::new(Routes { local, upstream })),
+            Err(error) => tracing::error!("{error}\nlocal zones and upstream servers stay as they were"),
+        }
+    }
+}
+
+impl Target for Publisher {
+    type Error = AppError;
+
+    fn publish(&mut self, settings: &Settings, loaded: Loaded, now: UnixTime) -> Result<Published, AppError> {
+        let snapshot = compile(self.published.generation + 1, settings, loaded.parts, &self.stats, now)?;
+        self.reroute(settings);
+        self.swap(snapshot, now);
+        Ok(self.published)
+    }
+
+    fn advance(&mut self, now: UnixTime) -> Option<UnixTime> {
+        let snapshot = self.snapshots.load().at(self.published.generation + 1, now);
+        self.swap(snapshot, now);
+        self.published.next_change
+    }
+
+    fn status(&mut self, text: &str, phase: Phase) {
+        match phase {
+            Phase::Reloading => {
+                system::reloading();
+                system::status(text);
+            }
+            Phase::Ready => system::ready(text),
+        }
+    }
+}
+
+/// What is wrong with the routes, for a start that fails anyway.
+pub fn routes_errors(settings: &Settings) -> Vec<AppError> {
+    let upstream = Upstream::new(&settings.upstream, &settings.server.listen).map_err(AppError::Upstream);
+    [local(settings).err(), upstream.err()].into_iter().flatten().collect()
+}
+
+/// The local zones, which leave alone what is forwarded to servers of its own.
+fn local(settings: &Settings) -> Result<Local, AppError> {
+    let forwarded: Vec<_> = settings.upstream.zones.iter().map(|zone| zone.name.clone()).collect();
+    Local::new(&settings.local, &forwarded).map_err(AppError::Local)
+}
+
+/// Settings and rules as one snapshot.
+fn compile(
+    generation: u64,
+    settings: &Settings,
+    parts: Vec<(u16, Arc<FileRules>)>,
+    stats: &Stats,
+    now: UnixTime,
+) -> Result<Snapshot, AppError> {
+    let policies = settings.lists.iter().map(|list| policy(list, stats)).collect();
+    let parts = parts.into_iter().map(|(list, rules)| Part { list, rules }).collect();
+    Snapshot::compile(generation, policies, parts, Acl::new(&settings.limit), now).map_err(AppError::Rules)
+}
+
+/// One list's share of the policy.
+fn policy(list: &ListSettings, stats: &Stats) -> ListPolicy {
+    let name = Arc::from(list.spec.name.as_str());
+    let slot = stats.slot(&name);
+    ListPolicy { name, role: list.spec.role, mode: list.spec.mode, answer: Answer::new(&list.answer), slot }
+}
