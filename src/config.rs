@@ -17,11 +17,12 @@ use std::fmt;
 use std::fs::File;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use toml::de::DeTable;
 
 use self::reader::{MAX_PROBLEMS, Sink, Table};
-use crate::{hits, limit, list, local, policy, reload, serve, upstream};
+use crate::{hits, limit, list, local, policy, serve, upstream};
 
 /// `state_dir`
 const STATE_DIR: &str = "state";
@@ -52,7 +53,18 @@ pub struct Settings {
     /// The hit log.
     pub hits: hits::Settings,
     /// Watching.
-    pub reload: reload::Settings,
+    pub reload: ReloadSettings,
+}
+
+/// `[reload]`
+///
+/// Here and not in `reload`, which lies above.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ReloadSettings {
+    /// How long a source must have been quiet before it is read.
+    pub quiet: Duration,
+    /// Sources are looked at this often even if nothing was heard of them.
+    pub rescan: Duration,
 }
 
 /// One `[[list]]`.

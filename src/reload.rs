@@ -23,14 +23,3 @@ pub use control::{Control, Phase, Published, StartError, Target, Trigger, first}
 pub use lastgood::CopyError;
 pub use loader::Loader;
 pub use report::{Digest, FileState, ListReport, LoadError, Loaded, Missing, State};
-
-use std::time::Duration;
-
-/// `[reload]`
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Settings {
-    /// How long a source must have been quiet before it is read.
-    pub quiet: Duration,
-    /// Sources are looked at this often even if nothing was heard of them.
-    pub rescan: Duration,
-}

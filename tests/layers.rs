@@ -25,7 +25,6 @@ const LAYERS: &[(u8, &[&str])] = &[
 
 /// Imports within a layer or upwards that are allowed, each with its reason.
 const EXCEPTIONS: &[(&str, &str, &str)] = &[
-    ("config", "reload", "its `Settings`, which belong to the module that uses them as all settings do; nothing else"),
     ("event", "rule", "a hit says which mode its rule had"),
     ("main", "cli", "the binary does nothing but call the command line"),
 ];

@@ -6,13 +6,14 @@ use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use super::ReloadSettings;
 use super::reader::{Limits, Table};
 use super::values::{self, ValueError};
 use crate::hits::Clients;
 use crate::limit::Cidr;
 use crate::name::Name;
 use crate::upstream::{Server, ZoneSettings};
-use crate::{hits, limit, local, reload, serve, upstream};
+use crate::{hits, limit, local, serve, upstream};
 
 /// Seconds as a duration, for the constants below.
 const fn secs(seconds: u64) -> Duration {
@@ -195,8 +196,8 @@ pub(super) fn hits(mut table: Table<'_>, folder: &Path) -> hits::Settings {
 }
 
 /// `[reload]`
-pub(super) fn reload(mut table: Table<'_>) -> reload::Settings {
-    let settings = reload::Settings { quiet: table.duration("quiet", QUIET), rescan: table.duration("rescan", RESCAN) };
+pub(super) fn reload(mut table: Table<'_>) -> ReloadSettings {
+    let settings = ReloadSettings { quiet: table.duration("quiet", QUIET), rescan: table.duration("rescan", RESCAN) };
     table.finish();
     settings
 }
