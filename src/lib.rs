@@ -58,6 +58,7 @@
 //! | shadow | a list whose hits are counted but whose queries are answered as if it weren't there |
 
 pub mod app;
+pub mod cli;
 pub mod config;
 pub mod engine;
 pub mod event;

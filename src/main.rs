@@ -1,3 +1,7 @@
 //! The `qalqan` binary; everything is in the library.
 
-fn main() {}
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    qalqan::cli::run()
+}

@@ -1,0 +1,142 @@
+//! The verbs of the command line. Results go to stdout, everything else to stderr.
+
+mod args;
+mod logging;
+mod output;
+
+use std::fmt;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use clap::{CommandFactory, Parser};
+
+use self::args::{Args, ConfigArg, Verb};
+use self::output::complain;
+use crate::app;
+use crate::config::{self, Problems, Settings};
+
+/// Read when `--config` is not given and there is no such file in the current folder.
+const SYSTEM_CONFIG: &str = "/etc/qalqan/config.toml";
+/// Looked for first.
+const LOCAL_CONFIG: &str = "config.toml";
+
+/// How a run ended, for scripts and the service manager.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[repr(u8)]
+enum Exit {
+    /// All is well.
+    Fine = 0,
+    /// It works, but somebody should look at what was printed.
+    Look = 1,
+    /// It cannot start, or what was asked for makes no sense.
+    Failed = 2,
+}
+
+impl From<Exit> for ExitCode {
+    fn from(exit: Exit) -> Self {
+        Self::from(exit as u8)
+    }
+}
+
+/// Runs the verb the command line names.
+pub fn run() -> ExitCode {
+    match Args::try_parse() {
+        Ok(args) => dispatch(args.verb).into(),
+        Err(error) => {
+            // Help goes to stdout and is no error; a reader that has seen enough of it is none either.
+            let _ = error.print();
+            if error.use_stderr() { Exit::Failed.into() } else { Exit::Fine.into() }
+        }
+    }
+}
+
+/// Runs one verb.
+fn dispatch(verb: Verb) -> Exit {
+    match verb {
+        Verb::Serve(config) => serve(&config),
+        Verb::Version { json } => output::print(&version(json), Exit::Fine),
+        Verb::Completions { shell } => {
+            let mut script = Vec::new();
+            clap_complete::generate(shell, &mut Args::command(), "qalqan", &mut script);
+            output::print(&String::from_utf8_lossy(&script), Exit::Fine)
+        }
+        Verb::Man => man(),
+    }
+}
+
+/// `serve`: until a signal ends it.
+fn serve(config: &ConfigArg) -> Exit {
+    logging::start();
+    let settings = match settings(config) {
+        Ok(settings) => settings,
+        Err(error) => return complain(&error),
+    };
+    tracing::info!("configuration is {}", settings.path.display());
+    match app::serve(settings) {
+        Ok(()) => Exit::Fine,
+        Err(errors) => {
+            for error in &errors {
+                complain(error);
+            }
+            Exit::Failed
+        }
+    }
+}
+
+/// `version`
+fn version(json: bool) -> String {
+    let version = env!("CARGO_PKG_VERSION");
+    if json {
+        format!("{}\n", serde_json::json!({ "name": "qalqan", "version": version }))
+    } else {
+        format!("qalqan {version}\n")
+    }
+}
+
+/// `man`: one page for all verbs.
+fn man() -> Exit {
+    let mut page = Vec::new();
+    match args::man(&mut page) {
+        Ok(()) => output::print(&String::from_utf8_lossy(&page), Exit::Fine),
+        Err(error) => complain(&format_args!("cannot make the man page: {error}")),
+    }
+}
+
+/// The settings of the file meant by `--config`, or of the default one.
+fn settings(config: &ConfigArg) -> Result<Settings, ConfigError> {
+    let path = match &config.config {
+        Some(path) => path.clone(),
+        None => default_config()?,
+    };
+    config::load(&path).map_err(ConfigError::Wrong)
+}
+
+/// The first of the two default places that has something.
+fn default_config() -> Result<PathBuf, ConfigError> {
+    // A file that is there but cannot be read is still the one meant: the error must name it.
+    let there = |path: &&str| Path::new(path).symlink_metadata().is_ok();
+    [LOCAL_CONFIG, SYSTEM_CONFIG].iter().copied().find(there).map(PathBuf::from).ok_or(ConfigError::Nowhere)
+}
+
+/// There are no settings to work with.
+#[derive(Debug)]
+enum ConfigError {
+    /// Neither default file exists.
+    Nowhere,
+    /// The file is not a valid configuration.
+    Wrong(Problems),
+}
+
+impl fmt::Display for ConfigError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Nowhere => write!(
+                f,
+                "there is no {LOCAL_CONFIG} in the current folder and no {SYSTEM_CONFIG}; name the file with --config FILE"
+            ),
+            Self::Wrong(problems) => write!(f, "{problems}"),
+        }
+    }
+}
+
+impl std::error::Error for ConfigError {}
