@@ -141,7 +141,7 @@ impl Spec {
     /// Default of [`Spec::max_rejected`]: 5 %.
     pub const DEFAULT_MAX_REJECTED: u32 = 500;
     /// Default of [`Spec::max_bytes`]: 256 MiB, five times the largest list in use.
-    pub const DEFAULT_MAX_BYTES: u64 = 256 << 20;
+    pub const DEFAULT_MAX_BYTES: u64 = 128 << 20;
 
     /// An enforced block list with the defaults of everything else.
     pub fn new(name: &str, source: PathBuf, format: Format) -> Self {

@@ -14,10 +14,8 @@ use crate::rule::{Mode, Order, Role, Scope};
 
 /// How many lists there may be.
 const MAX_LISTS: usize = 1000;
-/// `max_rejected` in 1/100 of a percent: 5 %.
-const MAX_REJECTED: u32 = 500;
 /// `max_size`: twice the largest lists seen; names are addressed with 32 bits, hence the upper end.
-const MAX_SIZE: Limits<u64> = Limits { default: 128 << 20, min: 1 << 10, max: 2 << 30 };
+const MAX_SIZE: Limits<u64> = Limits { default: Spec::DEFAULT_MAX_BYTES, min: 1 << 10, max: 2 << 30 };
 /// Bytes of a text of an order.
 const MAX_ORDER_TEXT: usize = 1000;
 /// How many references and contacts an order may have.
@@ -84,7 +82,7 @@ fn one(mut table: Table<'_>, folder: &Path, base: &AnswerSettings, names: &mut H
     let mode = table.choice("mode", &MODES, Mode::Enforce);
     let scope = table.field("scope").and_then(|field| field.choice(&SCOPES));
     let urls = table.choice("urls", &URLS, Urls::Reject);
-    let max_rejected = table.text("max_rejected", units::share).unwrap_or(MAX_REJECTED);
+    let max_rejected = table.text("max_rejected", units::share).unwrap_or(Spec::DEFAULT_MAX_REJECTED);
     let encoding = table.choice("encoding", &ENCODINGS, Encoding::Auto);
     let max_bytes = table.size("max_size", MAX_SIZE);
     let csv = csv(table.table("csv"), format);

@@ -68,7 +68,7 @@ impl fmt::Display for SourceError {
             Self::BrokenLink(_) => write!(f, "{path}: a symbolic link that leads nowhere; mend or remove it"),
             Self::NotAFile(_) => write!(f, "{path}: neither a file nor a folder; a list is read from one of these"),
             Self::TooLarge { limit, .. } => {
-                write!(f, "{path}: larger than {limit} bytes; raise the list's `max_bytes` if that is right")
+                write!(f, "{path}: larger than {limit} bytes; raise the list's `max_size` if that is right")
             }
             Self::TooMany(_) => {
                 write!(f, "{path}: more than {MAX_FILES} files; point `source` at the list's own folder")
@@ -94,7 +94,7 @@ impl std::error::Error for SourceError {
 /// followed, subfolders not). A folder without files is a list without entries.
 ///
 /// # Errors
-/// The source or an entry of its folder cannot be looked at.
+/// The source cannot be looked at.
 pub fn files(spec: &Spec) -> Result<Vec<SourceFile>, SourceError> {
     let path = &spec.source;
     let meta = fs::metadata(path).map_err(|error| match error.kind() {
@@ -112,7 +112,7 @@ pub fn files(spec: &Spec) -> Result<Vec<SourceFile>, SourceError> {
         let entry = entry.map_err(|error| failed(path, "list", error))?;
         let name = entry.file_name();
         let shown = name.to_string_lossy();
-        if is_left_out(&shown, spec.format) || !is_regular(&entry.path())? {
+        if is_left_out(&shown, spec.format) || !is_regular(&entry.path()) {
             continue;
         }
         if found.len() == MAX_FILES {
@@ -139,6 +139,7 @@ pub fn read(spec: &Spec, file: &SourceFile) -> Result<Vec<u8>, SourceError> {
         File::open(path).map(Some)
     };
     let opened = open().map_err(|error: io::Error| match error.kind() {
+        io::ErrorKind::NotFound if is_there(path) => SourceError::BrokenLink(path.clone()),
         io::ErrorKind::NotFound => SourceError::Missing(path.clone()),
         _ => failed(path, "open", error),
     })?;
@@ -174,17 +175,18 @@ fn is_left_out(name: &str, format: Format) -> bool {
         || (format == Format::Orders && !name.ends_with(".toml"))
 }
 
-/// Whether there is a regular file behind `path`. A file removed a moment ago is none; a link that
-/// leads nowhere is an error, since leaving it out would lift what it blocks.
-fn is_regular(path: &Path) -> Result<bool, SourceError> {
+/// Whether `path` belongs to the list. A file removed a moment ago does not; what cannot be looked at does, since
+/// leaving it out would lift what it blocks: [`read`] then says what is wrong with this one file.
+fn is_regular(path: &Path) -> bool {
     match fs::metadata(path) {
-        Ok(meta) => Ok(meta.is_file()),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => match fs::symlink_metadata(path) {
-            Ok(_) => Err(SourceError::BrokenLink(path.to_owned())),
-            Err(_) => Ok(false),
-        },
-        Err(error) => Err(failed(path, "look at", error)),
+        Ok(meta) => meta.is_file(),
+        Err(_) => is_there(path),
     }
+}
+
+/// The entry itself exists, though it may be a link that leads nowhere.
+fn is_there(path: &Path) -> bool {
+    !matches!(fs::symlink_metadata(path), Err(error) if error.kind() == io::ErrorKind::NotFound)
 }
 
 #[cfg(test)]
@@ -211,9 +213,12 @@ mod tests {
         symlink("b.txt", folder.path().join("c.txt")).expect("a link");
         assert_eq!(listed(folder.path(), Format::Auto), ["lists/a.toml", "lists/b.txt", "lists/c.txt"]);
         assert_eq!(listed(folder.path(), Format::Orders), ["lists/a.toml"]);
+        // A link that leads nowhere is told about when it is read; the rest of the folder goes on.
         symlink("gone", folder.path().join("d.txt")).expect("a link");
+        assert_eq!(listed(folder.path(), Format::Auto), ["lists/a.toml", "lists/b.txt", "lists/c.txt", "lists/d.txt"]);
         let spec = Spec::new("test", folder.path().to_owned(), Format::Auto);
-        assert!(matches!(files(&spec), Err(SourceError::BrokenLink(path)) if path.ends_with("d.txt")));
+        let broken = files(&spec).expect("a folder").remove(3);
+        assert!(matches!(read(&spec, &broken), Err(SourceError::BrokenLink(path)) if path.ends_with("d.txt")));
     }
 
     #[test]
@@ -227,7 +232,7 @@ mod tests {
         assert_eq!(read(&spec, &file).ok().as_deref(), Some(&b"a.example\n"[..]));
         spec.max_bytes = 9;
         let error = read(&spec, &file).expect_err("too large");
-        assert!(error.to_string().contains("list.txt") && error.to_string().contains("max_bytes"), "{error}");
+        assert!(error.to_string().contains("list.txt") && error.to_string().contains("max_size"), "{error}");
         fs::remove_file(&path).expect("removed");
         assert!(matches!(read(&spec, &file), Err(SourceError::Missing(_))));
         let device = SourceFile { path: "/dev/zero".into(), shown: "zero".into() };

@@ -329,3 +329,14 @@ proptest! {
         prop_assert_eq!(covers(&local, &asked), expected);
     }
 }
+
+#[test]
+fn a_service_parameter_that_is_one_quotation_mark_is_a_syntax_error() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = folder.path().join("corp.zone");
+    let text = "@ 60 IN SOA ns root 1 2 3 4 5\n@ 60 IN TXT \"ends in =\" \"so=\"\nsvc 60 IN SVCB 1 . key65280=\"\n";
+    std::fs::write(&file, text).expect("a zone file");
+    let settings = Settings { zones: vec![ZoneFile { name: name("corp.example"), file }], ..bare() };
+    let errors = Local::new(&settings, &[]).expect_err("not a zone");
+    assert!(matches!(&errors[..], [LocalError::Syntax { line: 3, .. }]), "{errors:?}");
+}

@@ -84,6 +84,11 @@ fn tell_list(report: &ListReport) {
     );
     // Those of files read before were shown then.
     let fresh = || report.files.iter().filter(|file| matches!(file.state, State::Fresh));
+    for file in fresh() {
+        for Rejection { line, column, entry, reason } in file.report.warnings.iter().take(SHOWN) {
+            tracing::warn!(list = report.name, "{}:{line}:{column}: {reason}: {entry} (used all the same)", file.path);
+        }
+    }
     let rejections =
         fresh().flat_map(|file| file.report.rejections.iter().map(move |rejection| (&file.path, rejection)));
     for (path, Rejection { line, column, entry, reason }) in rejections.take(SHOWN) {
