@@ -1,0 +1,135 @@
+//! The hot path's promise: a decided query costs no allocation. A counting allocator proves it.
+#![expect(unsafe_code, reason = "an allocator cannot be written without")]
+
+use std::alloc::{GlobalAlloc, Layout, System};
+use std::cell::Cell;
+use std::sync::Arc;
+
+use qalqan::engine::{Decider, Peer, Verdict};
+use qalqan::event::Transport;
+use qalqan::hits::{self, Clients, HitLog};
+use qalqan::limit::{Acl, Settings};
+use qalqan::name::{Name, NameBuf};
+use qalqan::policy::{Answer, AnswerMode, AnswerSettings, ListPolicy};
+use qalqan::rule::{Effect, Kind, Mode, Order, Role, RulesBuilder, Scope};
+use qalqan::set::Part;
+use qalqan::snapshot::Snapshot;
+use qalqan::stats::Stats;
+use qalqan::util::{Now, UnixTime};
+use qalqan::wire;
+
+thread_local! {
+    /// Allocations of this thread; the hit log's own thread may do as it likes.
+    static COUNT: Cell<u64> = const { Cell::new(0) };
+}
+
+/// The system's allocator, counting.
+struct Counting;
+
+// SAFETY: every call goes to the system's allocator unchanged; counting touches a const-initialised
+// thread-local without a destructor, which never allocates.
+unsafe impl GlobalAlloc for Counting {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        COUNT.with(|count| count.set(count.get() + 1));
+        // SAFETY: as the caller promised.
+        unsafe { System.alloc(layout) }
+    }
+
+    unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
+        // SAFETY: as the caller promised.
+        unsafe { System.dealloc(pointer, layout) }
+    }
+}
+
+#[global_allocator]
+static ALLOCATOR: Counting = Counting;
+
+/// A list that blocks `name` with `mode`.
+fn list(index: u16, name: &str, mode: AnswerMode) -> (ListPolicy, Part) {
+    let mut rules = RulesBuilder::new("list".into(), 32);
+    let order = rules.order(Order {
+        id: "25/4".into(),
+        authority: "Agency \"A\"".into(),
+        contact: vec!["mailto:a@example.com".into()],
+        ..Order::default()
+    });
+    let mut buf = NameBuf::new();
+    buf.parse(name).expect("a name");
+    assert!(rules.push(&buf, 1, Kind { scope: Scope::Subtree, effect: Effect::Block, order: Some(order) }));
+    let answer = Answer::new(&AnswerSettings {
+        mode,
+        ipv4: vec![[0, 0, 0, 0].into()],
+        ipv6: vec![[0; 16].into()],
+        cname: None,
+        ttl: 30,
+        ede: Some(16),
+        text: "Blocked by order {order} of {authority}".into(),
+        language: "en".into(),
+    });
+    let policy =
+        ListPolicy { name: name.into(), role: Role::Block, mode: Mode::Enforce, answer, slot: usize::from(index) };
+    (policy, Part { list: index, rules: Arc::new(rules.build()) })
+}
+
+#[test]
+fn a_decided_query_allocates_nothing() {
+    let modes = [
+        ("sinkhole.test", AnswerMode::Sinkhole),
+        ("nxdomain.test", AnswerMode::Nxdomain),
+        ("nodata.test", AnswerMode::Nodata),
+        ("refused.test", AnswerMode::Refused),
+        ("drop.test", AnswerMode::Drop),
+    ];
+    let (policies, parts) =
+        modes.iter().enumerate().map(|(index, (name, mode))| list(index as u16, name, *mode)).unzip();
+    let acl = Acl::new(&Settings { allow_from: vec!["127.0.0.0/8".parse().expect("a block")] });
+    let snapshot = Snapshot::compile(1, policies, parts, acl, UnixTime(0)).expect("few rules");
+    let folder = tempfile::tempdir().expect("a folder");
+    let log = HitLog::start(&hits::Settings {
+        file: Some(folder.path().join("hits.jsonl")),
+        clients: Clients::Full,
+        max_size: 1 << 30,
+        max_age: std::time::Duration::from_secs(86_400),
+        keep: 1,
+    })
+    .expect("a hit log");
+    let mut decider = Decider::new(Stats::default().counters(), Some(log.sender()));
+
+    let mut messages = Vec::new();
+    for (name, _) in modes {
+        for qtype in [1, 28, 16, 65, 255] {
+            let name = Name::parse(&format!("www.{name}")).expect("a name");
+            let plain = wire::question(name.wire(), qtype);
+            for options in [&[][..], &[0, 26, 0, 0]] {
+                let mut edns = plain.clone();
+                edns[11] = 1;
+                edns.extend_from_slice(&[0, 0, 41, 4, 208, 0, 0, 128, 0, 0, options.len() as u8]);
+                edns.extend_from_slice(options);
+                messages.push(edns);
+            }
+            messages.push(plain);
+        }
+    }
+    let peer = Peer { address: "127.0.0.1:4000".parse().expect("an address"), transport: Transport::Udp };
+    let stranger = Peer { address: "192.0.2.1:4000".parse().expect("an address"), transport: Transport::Udp };
+    let mut out = vec![0; wire::UDP_EDNS];
+    let mut decided = 0;
+    let mut round = || {
+        for message in &messages {
+            for peer in [peer, stranger] {
+                let verdict = decider.decide(&snapshot, message, peer, Now { unix_ms: 1 }, &mut out);
+                assert!(!matches!(verdict, Verdict::Resolve(_)));
+                decided += 1;
+            }
+        }
+    };
+    // The first use of the ring makes it.
+    round();
+    let before = COUNT.with(Cell::get);
+    for _ in 0..20 {
+        round();
+    }
+    let allocated = COUNT.with(Cell::get) - before;
+    assert_eq!(allocated, 0, "allocations over {decided} decided queries");
+    assert!(COUNT.with(Cell::get) > 100, "the allocator does count");
+}
