@@ -1,8 +1,8 @@
 //! The servers that are asked for everything that is not blocked: hickory's connections under our own strategy.
 //!
 //! hickory's `NameServer` turns NXDOMAIN, NODATA and SERVFAIL into errors without the message they came in, and its
-//! pool has no fail-over on them. So this module stands one level below: hickory-resolver's connections ([`link`])
-//! give the reply as bytes, and who is asked when is decided here ([`race`], [`health`]).
+//! pool has no fail-over on them. So this module stands one level below: hickory-resolver's connections (`link`)
+//! give the reply as bytes, and who is asked when is decided here (`race`, `health`).
 
 mod health;
 mod link;

@@ -42,22 +42,6 @@ const SCOPES: [(&str, Scope); 3] = [("subtree", Scope::Subtree), ("exact", Scope
 const URLS: [(&str, Urls); 2] = [("reject", Urls::Reject), ("host", Urls::Host)];
 /// What the bytes mean.
 const ENCODINGS: [(&str, Encoding); 2] = [("auto", Encoding::Auto), ("windows-1251", Encoding::Windows1251)];
-/// Columns of a csv that fill an order.
-const ORDER_COLUMNS: [&str; 12] = [
-    "id",
-    "authority",
-    "requested_by",
-    "legal_basis",
-    "reference",
-    "issued",
-    "effective",
-    "deadline",
-    "expires",
-    "revoked",
-    "contact",
-    "url",
-];
-
 /// Reads every `[[list]]` of `top`.
 pub(super) fn read(top: &mut Table<'_>, folder: &Path, base: &AnswerSettings) -> Vec<ListSettings> {
     let mut names = HashSet::new();
@@ -121,7 +105,7 @@ fn csv(mut table: Table<'_>, format: Format) -> CsvColumns {
     if let Some(domain) = table.text("domain", column) {
         columns.domain = domain;
     }
-    for field in ORDER_COLUMNS {
+    for field in Order::FIELDS {
         if let Some(name) = table.text(field, column) {
             columns.order.push((field.into(), name));
         }

@@ -10,22 +10,6 @@ use super::{Refusal, Spec, date, entry};
 use crate::name::NameProblem;
 use crate::rule::Order;
 
-/// Fields of an order a column can hold.
-const FIELDS: [&str; 12] = [
-    "id",
-    "authority",
-    "requested_by",
-    "legal_basis",
-    "reference",
-    "issued",
-    "effective",
-    "deadline",
-    "expires",
-    "revoked",
-    "contact",
-    "url",
-];
-
 /// The most columns a register may have; bounds the work for a header of megabytes.
 const MAX_COLUMNS: usize = 1000;
 
@@ -124,8 +108,8 @@ fn same(a: &str, b: &str) -> bool {
 /// Which column holds what.
 struct Columns {
     domain: usize,
-    /// By index into [`FIELDS`].
-    order: [Option<usize>; FIELDS.len()],
+    /// By index into [`Order::FIELDS`].
+    order: [Option<usize>; Order::FIELDS.len()],
 }
 
 impl Columns {
@@ -140,8 +124,8 @@ impl Columns {
             Refusal::BadCsv(format!("no column `{name}` in its header, which has {}", names.join(", ")))
         };
         let domain = find(&spec.csv.domain).ok_or_else(|| missing(&spec.csv.domain))?;
-        let mut order = [None; FIELDS.len()];
-        for (field, column) in FIELDS.iter().zip(&mut order) {
+        let mut order = [None; Order::FIELDS.len()];
+        for (field, column) in Order::FIELDS.iter().zip(&mut order) {
             let mapped = spec.csv.order.iter().find(|(name, _)| name == field).map(|(_, name)| name);
             *column = match mapped {
                 Some(name) => Some(find(name).ok_or_else(|| missing(name))?),
@@ -154,7 +138,8 @@ impl Columns {
 
     /// The trimmed cell of an order field; empty if there is none.
     fn cell<'r>(&self, record: &'r StringRecord, field: &str) -> &'r str {
-        let index = FIELDS.iter().zip(self.order).find(|(name, _)| **name == field).and_then(|(_, column)| column);
+        let index =
+            Order::FIELDS.iter().zip(self.order).find(|(name, _)| **name == field).and_then(|(_, column)| column);
         index.and_then(|index| record.get(index)).unwrap_or_default().trim()
     }
 }

@@ -4,7 +4,7 @@ use super::adblock::is_comment;
 use super::csv;
 use super::domains::without_comment;
 use super::hosts::{is_address, words};
-use super::orders::KEYS;
+use super::orders::is_key;
 use super::text::Lines;
 use super::{Format, Spec};
 
@@ -70,7 +70,7 @@ fn comment_style(body: &str) -> Option<Format> {
 /// `key = …` with a key of an order file, as its first line.
 fn is_order_key(body: &str) -> bool {
     body.split_once('=').is_some_and(|(key, value)| {
-        KEYS.contains(&key.trim()) && value.trim_start().starts_with(|c: char| "\"'[".contains(c) || c.is_ascii_digit())
+        is_key(key.trim()) && value.trim_start().starts_with(|c: char| "\"'[".contains(c) || c.is_ascii_digit())
     })
 }
 

@@ -15,22 +15,13 @@ use crate::util::UnixTime;
 /// The most problems of one file that are listed.
 const MAX_PROBLEMS: usize = 20;
 
-/// Every key an order file may have.
-pub(super) const KEYS: [&str; 13] = [
-    "id",
-    "authority",
-    "requested_by",
-    "legal_basis",
-    "reference",
-    "issued",
-    "effective",
-    "deadline",
-    "expires",
-    "revoked",
-    "contact",
-    "url",
-    "domains",
-];
+/// The key of an order file beside [`Order::FIELDS`].
+const DOMAINS: &str = "domains";
+
+/// Whether an order file may have this key.
+pub(super) fn is_key(key: &str) -> bool {
+    key == DOMAINS || Order::FIELDS.contains(&key)
+}
 
 /// Reads an order file.
 ///
@@ -93,7 +84,10 @@ impl Reader<'_> {
                 "domains" => domains = self.domains(value),
                 _ => {
                     let shown = super::sink::shorten(key.get_ref());
-                    self.problem(key.span(), format!("unknown key `{shown}`; the keys are {}", KEYS.join(", ")));
+                    self.problem(
+                        key.span(),
+                        format!("unknown key `{shown}`; the keys are {}, {DOMAINS}", Order::FIELDS.join(", ")),
+                    );
                 }
             }
         }

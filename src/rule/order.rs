@@ -45,6 +45,22 @@ pub enum OrderState {
 }
 
 impl Order {
+    /// The names of the fields, as order files, registers and the configuration spell them.
+    pub const FIELDS: [&str; 12] = [
+        "id",
+        "authority",
+        "requested_by",
+        "legal_basis",
+        "reference",
+        "issued",
+        "effective",
+        "deadline",
+        "expires",
+        "revoked",
+        "contact",
+        "url",
+    ];
+
     /// Where the order stands at `now`. A date acts from its first second on.
     pub fn state(&self, now: UnixTime) -> OrderState {
         if self.revoked.is_some_and(|at| now >= at) {
