@@ -98,6 +98,7 @@ impl std::error::Error for SourceError {
 pub fn files(spec: &Spec) -> Result<Vec<SourceFile>, SourceError> {
     let path = &spec.source;
     let meta = fs::metadata(path).map_err(|error| match error.kind() {
+        io::ErrorKind::NotFound if is_there(path) => SourceError::BrokenLink(path.clone()),
         io::ErrorKind::NotFound => SourceError::Missing(path.clone()),
         _ => failed(path, "look at", error),
     })?;
@@ -235,6 +236,8 @@ mod tests {
         assert!(error.to_string().contains("list.txt") && error.to_string().contains("max_size"), "{error}");
         fs::remove_file(&path).expect("removed");
         assert!(matches!(read(&spec, &file), Err(SourceError::Missing(_))));
+        symlink("nowhere", &path).expect("a link");
+        assert!(matches!(files(&spec), Err(SourceError::BrokenLink(_))));
         let device = SourceFile { path: "/dev/zero".into(), shown: "zero".into() };
         assert!(matches!(read(&spec, &device), Err(SourceError::NotAFile(_))));
         let device = Spec::new("test", "/dev/null".into(), Format::Auto);

@@ -1,3 +1,6 @@
 //! What process tests share.
 
+pub mod client;
 pub mod mock;
+pub mod server;
+pub mod steady;

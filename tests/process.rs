@@ -1,0 +1,34 @@
+//! Process tests: the real binary, real sockets, a mock upstream. Each test has a server and a folder of its own.
+
+mod support;
+
+#[path = "process/access.rs"]
+mod access;
+#[path = "process/answers.rs"]
+mod answers;
+#[path = "process/configuration.rs"]
+mod configuration;
+#[path = "process/dates.rs"]
+mod dates;
+#[path = "process/dig.rs"]
+mod dig;
+#[path = "process/forward.rs"]
+mod forward;
+#[path = "process/hits.rs"]
+mod hits;
+#[path = "process/hostile.rs"]
+mod hostile;
+#[path = "process/lists.rs"]
+mod lists;
+#[path = "process/reload.rs"]
+mod reload;
+#[path = "process/restart.rs"]
+mod restart;
+#[path = "process/streams.rs"]
+mod streams;
+#[path = "process/systemd.rs"]
+mod systemd;
+#[path = "process/targets.rs"]
+mod targets;
+#[path = "process/zones.rs"]
+mod zones;
