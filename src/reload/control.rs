@@ -20,6 +20,9 @@ use super::watch::{Events, Watch, absolute};
 use crate::config::Settings;
 use crate::util::{Now, UnixTime};
 
+/// The longest `quiet` a start goes by.
+const LONGEST_START_QUIET: Duration = Duration::from_millis(500);
+
 /// Where a reload goes: `app` compiles and swaps there.
 pub trait Target: Send + 'static {
     /// Why a publish failed.
@@ -70,7 +73,9 @@ pub enum Trigger {
 /// # Errors
 /// A list cannot be read and has no last good state, unless `start_without_lists` is set.
 pub fn first(settings: &Settings, loader: &mut Loader) -> Result<Loaded, StartError> {
-    loader.set_quiet(settings.reload.quiet, settings.reload.quiet * 4);
+    // Nobody is answered yet: a file still being written is waited for, but not for minutes.
+    let quiet = settings.reload.quiet.min(LONGEST_START_QUIET);
+    loader.set_quiet(quiet, quiet * 4);
     let loaded = loader.load(&settings.lists);
     if loaded.missing.is_empty() || settings.start_without_lists {
         return Ok(loaded);
