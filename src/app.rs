@@ -3,6 +3,8 @@
 mod counters;
 mod publish;
 
+pub use publish::{compile, routes_errors};
+
 use std::fmt;
 use std::fs;
 use std::io;

@@ -1,10 +1,11 @@
 //! The verbs of the command line. Results go to stdout, everything else to stderr.
 
 mod args;
+mod check;
 mod logging;
 mod output;
+mod why;
 
-use std::fmt;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -13,7 +14,7 @@ use clap::{CommandFactory, Parser};
 use self::args::{Args, ConfigArg, Verb};
 use self::output::complain;
 use crate::app;
-use crate::config::{self, Problems, Settings};
+use crate::config::{self, Settings};
 
 /// Read when `--config` is not given and there is no such file in the current folder.
 const SYSTEM_CONFIG: &str = "/etc/qalqan/config.toml";
@@ -54,6 +55,8 @@ pub fn run() -> ExitCode {
 fn dispatch(verb: Verb) -> Exit {
     match verb {
         Verb::Serve(config) => serve(&config),
+        Verb::Check { config, all, json } => check::run(&config, all, json),
+        Verb::Why(args) => why::run(&args),
         Verb::Version { json } => output::print(&version(json), Exit::Fine),
         Verb::Completions { shell } => {
             let mut script = Vec::new();
@@ -69,7 +72,7 @@ fn serve(config: &ConfigArg) -> Exit {
     logging::start();
     let settings = match settings(config) {
         Ok(settings) => settings,
-        Err(error) => return complain(&error),
+        Err(exit) => return exit,
     };
     tracing::info!("configuration is {}", settings.path.display());
     match app::serve(settings) {
@@ -102,41 +105,23 @@ fn man() -> Exit {
     }
 }
 
-/// The settings of the file meant by `--config`, or of the default one.
-fn settings(config: &ConfigArg) -> Result<Settings, ConfigError> {
-    let path = match &config.config {
-        Some(path) => path.clone(),
-        None => default_config()?,
+/// The settings of the file meant by `--config`, or of the default one; if there are none, says why.
+fn settings(config: &ConfigArg) -> Result<Settings, Exit> {
+    let Some(path) = config.config.clone().or_else(default_config) else {
+        return Err(complain(&format_args!(
+            "there is no {LOCAL_CONFIG} in the current folder and no {SYSTEM_CONFIG}; name the file with --config FILE"
+        )));
     };
-    config::load(&path).map_err(ConfigError::Wrong)
+    config::load(&path).map_err(|problems| {
+        // Each line begins with file:line:col, which editors and CI systems make links of.
+        output::say(&problems);
+        Exit::Failed
+    })
 }
 
 /// The first of the two default places that has something.
-fn default_config() -> Result<PathBuf, ConfigError> {
+fn default_config() -> Option<PathBuf> {
     // A file that is there but cannot be read is still the one meant: the error must name it.
     let there = |path: &&str| Path::new(path).symlink_metadata().is_ok();
-    [LOCAL_CONFIG, SYSTEM_CONFIG].iter().copied().find(there).map(PathBuf::from).ok_or(ConfigError::Nowhere)
+    [LOCAL_CONFIG, SYSTEM_CONFIG].iter().copied().find(there).map(PathBuf::from)
 }
-
-/// There are no settings to work with.
-#[derive(Debug)]
-enum ConfigError {
-    /// Neither default file exists.
-    Nowhere,
-    /// The file is not a valid configuration.
-    Wrong(Problems),
-}
-
-impl fmt::Display for ConfigError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Nowhere => write!(
-                f,
-                "there is no {LOCAL_CONFIG} in the current folder and no {SYSTEM_CONFIG}; name the file with --config FILE"
-            ),
-            Self::Wrong(problems) => write!(f, "{problems}"),
-        }
-    }
-}
-
-impl std::error::Error for ConfigError {}

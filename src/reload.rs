@@ -14,6 +14,7 @@ mod file;
 mod lastgood;
 mod loader;
 mod report;
+mod review;
 #[cfg(test)]
 mod testing;
 mod voice;
@@ -23,3 +24,4 @@ pub use control::{Control, Phase, Published, StartError, Target, Trigger, first}
 pub use lastgood::CopyError;
 pub use loader::Loader;
 pub use report::{Digest, FileState, ListReport, LoadError, Loaded, Missing, State};
+pub use review::{Found, ListReview, MAX_FINDINGS, Place, Review, Shadowed, place, review};

@@ -128,6 +128,53 @@ impl Set {
         }
     }
 
+    /// Shows `visit` every single rule that covers `name`, and whether it is in force; for reports, not for queries.
+    pub fn known<'a>(&'a self, name: &NameBuf, mut visit: impl FnMut(Match<'a>, bool)) {
+        let mut hash = self.index.table.hasher();
+        for skip in (0..name.label_count()).rev() {
+            hash.label(name.label(skip));
+            let Some(slot) = self.index.find(hash.value(), name.suffix(skip)) else { continue };
+            for id in std::iter::once(slot.rule).chain(self.index.group(slot.rule)) {
+                let (found, in_force) = self.look(id, skip);
+                if found.kind.scope.covers(skip) {
+                    visit(found, in_force);
+                }
+            }
+        }
+    }
+
+    /// Shows `visit` the rules in force on `name` and on every name above it, whatever their scopes, from the top label
+    /// down; of several rules of one list, scope and sort of effect on one name only the first.
+    pub fn holders<'a>(&'a self, name: &NameBuf, mut visit: impl FnMut(Match<'a>)) {
+        let mut hash = self.index.table.hasher();
+        for skip in (0..name.label_count()).rev() {
+            hash.label(name.label(skip));
+            let Some(slot) = self.index.find(hash.value(), name.suffix(skip)) else { continue };
+            if !slot.several {
+                let (found, in_force) = self.look(slot.rule, skip);
+                if in_force {
+                    visit(found);
+                }
+                continue;
+            }
+            let from = self.several.partition_point(|&(first, _)| first < slot.rule);
+            for &(_, id) in self.several[from..].iter().take_while(|&&(first, _)| first == slot.rule) {
+                visit(self.look(id, skip).0);
+            }
+        }
+    }
+
+    /// Shows `visit` all rules in force, in the order of lists, files and lines.
+    pub fn each<'a>(&'a self, mut visit: impl FnMut(Match<'a>)) {
+        let rules = self.index.starts.last().copied().unwrap_or(0);
+        for id in 0..rules {
+            let (found, in_force) = self.look(id, 0);
+            if in_force {
+                visit(found);
+            }
+        }
+    }
+
     /// The rule of a match, with its name, line and order.
     pub fn rule(&self, id: u32) -> RuleView<'_> {
         let (part, local) = self.index.locate(id);
@@ -166,13 +213,19 @@ impl Set {
 
     /// Shows one rule, if it is in force and its scope covers a name `below` labels under it.
     fn show<'a>(&'a self, id: u32, below: usize, visit: &mut impl FnMut(Match<'a>)) {
-        let (part, local) = self.index.locate(id);
-        let rules = &self.index.parts[part].rules;
-        let (kind_index, kind) = rules.kind(local);
-        if kind.scope.covers(below) && self.active[part][kind_index as usize] {
-            let list = self.index.parts[part].list;
-            visit(Match { id, list, part: part as u32, kind, below: below as u8 });
+        let (found, in_force) = self.look(id, below);
+        if found.kind.scope.covers(below) && in_force {
+            visit(found);
         }
+    }
+
+    /// One rule as the match of a name `below` labels under it, and whether it is in force.
+    fn look(&self, id: u32, below: usize) -> (Match<'_>, bool) {
+        let (part, local) = self.index.locate(id);
+        let Part { list, rules } = &self.index.parts[part];
+        let (kind_index, kind) = rules.kind(local);
+        let found = Match { id, list: *list, part: part as u32, kind, below: below as u8 };
+        (found, self.active[part][kind_index as usize])
     }
 }
 

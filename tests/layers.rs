@@ -37,7 +37,7 @@ const OWNERS: &[(&str, &[&str])] = &[
     ("csv", &["list"]),
     ("encoding_rs", &["list"]),
     ("foldhash", &["set", "cache", "limit", "local"]),
-    ("hickory-proto", &["upstream", "local", "list::rpz"]),
+    ("hickory-proto", &["upstream", "local", "list::rpz", "cli::why"]),
     ("hickory-resolver", &["upstream"]),
     ("hickory-server", &["local"]),
     ("idna", &["name"]),

@@ -124,7 +124,7 @@ impl Target for Publisher {
     }
 }
 
-/// What is wrong with the routes, for a start that fails anyway.
+/// What is wrong with local zones and upstream servers; connects to nobody.
 pub fn routes_errors(settings: &Settings) -> Vec<AppError> {
     let upstream = Upstream::new(&settings.upstream, &settings.server.listen).map_err(AppError::Upstream);
     [local(settings).err(), upstream.err()].into_iter().flatten().collect()
@@ -137,7 +137,10 @@ fn local(settings: &Settings) -> Result<Local, AppError> {
 }
 
 /// Settings and rules as one snapshot.
-fn compile(
+///
+/// # Errors
+/// More rules than a set can hold.
+pub fn compile(
     generation: u64,
     settings: &Settings,
     parts: Vec<(u16, Arc<FileRules>)>,

@@ -1,10 +1,14 @@
 //! The command line as clap reads it; help, completions and the man page come from here.
 
+use std::fmt;
 use std::io::{self, Write};
+use std::net::IpAddr;
 use std::path::PathBuf;
 
 use clap::{Args as ArgGroup, CommandFactory, Parser, Subcommand};
 use clap_complete::Shell;
+
+use crate::hits::type_name;
 
 /// Shown below the list of verbs.
 const EXAMPLES: &str = "\
@@ -25,6 +29,29 @@ Examples:
 Signals: HUP reads configuration and lists again, TERM and INT end it after answering what is under way.
 Changes of the configuration and of list files are noticed by themselves.";
 
+/// Shown by `check --help`.
+const CHECK_EXAMPLES: &str = "\
+Examples:
+  qalqan check
+  qalqan check --config /etc/qalqan/config.toml --all
+  qalqan check --json | jq '.lists[] | {name, entries, rejected}'
+
+Exit status: 0 all is well; 1 it can serve, but entries were rejected, files are unusable, blocks are taken back by
+allow entries, or an entry is a public suffix; 2 it would not start.";
+
+/// Shown by `why --help`.
+const WHY_EXAMPLES: &str = "\
+Examples:
+  qalqan why www.coinbase.com
+  qalqan why биржа.example --type AAAA
+  qalqan why example.org example.net --client 192.0.2.7 --json
+
+It decides as a server started now with this configuration would, from the same files and, where these cannot be read,
+the last good copies in state_dir. It asks no other server: a name that passes may still be blocked when its answer
+leads (CNAME, HTTPS) to a blocked name.
+
+Exit status: 0 decided, 2 not a name, or the server would not start.";
+
 /// A DNS-level blocking resolver: answers ordered names itself, forwards all others, and writes every hit down.
 #[derive(Debug, Parser)]
 #[command(name = "qalqan", version, after_help = EXAMPLES, max_term_width = 100, disable_help_subcommand = true)]
@@ -40,6 +67,21 @@ pub(super) enum Verb {
     /// Serve DNS until a signal ends it
     #[command(after_help = SERVE_EXAMPLES)]
     Serve(ConfigArg),
+    /// Read configuration and lists and say what they hold, without serving or writing anything
+    #[command(after_help = CHECK_EXAMPLES)]
+    Check {
+        #[command(flatten)]
+        config: ConfigArg,
+        /// Show every unusable file and every rejected entry that was kept, not only the first 20
+        #[arg(long)]
+        all: bool,
+        /// As one JSON object
+        #[arg(long)]
+        json: bool,
+    },
+    /// Say what happens to a query for a name, and on which order
+    #[command(after_help = WHY_EXAMPLES)]
+    Why(WhyArgs),
     /// Show the version
     Version {
         /// As JSON
@@ -56,6 +98,47 @@ pub(super) enum Verb {
     #[command(after_help = "Example:\n  qalqan man > /usr/local/share/man/man1/qalqan.1")]
     Man,
 }
+
+/// What `why` is asked.
+#[derive(Debug, ArgGroup)]
+pub(super) struct WhyArgs {
+    /// Domain names, in any script
+    #[arg(required = true, value_name = "NAME")]
+    pub(super) names: Vec<String>,
+    /// Ask as this client; without it, as one that may ask
+    #[arg(long, value_name = "IP")]
+    pub(super) client: Option<IpAddr>,
+    /// Record type, by name or number
+    #[arg(long = "type", value_name = "TYPE", default_value = "A", value_parser = record_type)]
+    pub(super) rtype: u16,
+    #[command(flatten)]
+    pub(super) config: ConfigArg,
+    /// As JSON, one object a line and name
+    #[arg(long)]
+    pub(super) json: bool,
+}
+
+/// A record type as people write it: `AAAA`, `https`, `TYPE65`, `65`.
+fn record_type(text: &str) -> Result<u16, UnknownType> {
+    let upper = text.to_ascii_uppercase();
+    let digits = upper.strip_prefix("TYPE").unwrap_or(&upper);
+    if let Ok(number) = digits.parse() {
+        return Ok(number);
+    }
+    (0..=u16::MAX).find(|&number| type_name(number) == upper).ok_or(UnknownType)
+}
+
+/// Not a record type.
+#[derive(Debug)]
+struct UnknownType;
+
+impl fmt::Display for UnknownType {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("not a record type; write a name like AAAA, HTTPS or TXT, or a number")
+    }
+}
+
+impl std::error::Error for UnknownType {}
 
 /// Which configuration.
 #[derive(Debug, ArgGroup)]
@@ -89,6 +172,13 @@ pub(super) fn man(to: &mut dyn Write) -> io::Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn record_types_have_names_and_numbers() {
+        let types = ["A", "https", "TYPE65", "65", "type65280"].map(|text| record_type(text).ok());
+        assert_eq!(types, [Some(1), Some(65), Some(65), Some(65), Some(65280)]);
+        assert!(["", "TYPE", "AAAAA", "65536", "-1"].iter().all(|text| record_type(text).is_err()));
+    }
 
     #[test]
     fn the_command_line_is_consistent() {

@@ -26,6 +26,17 @@ pub(super) fn complain(error: &dyn fmt::Display) -> Exit {
     Exit::Failed
 }
 
+/// Writes lines to stderr as they are.
+pub(super) fn say(what: &dyn fmt::Display) {
+    let _ = writeln!(io::stderr().lock(), "{what}");
+}
+
+/// Says something on stderr that does not keep it from going on.
+pub(super) fn note(what: &dyn fmt::Display) {
+    let style = Style::of(&io::stderr());
+    let _ = writeln!(io::stderr().lock(), "{} {what}", style.look("note:"));
+}
+
 /// Colours, or none.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Style {
@@ -103,6 +114,35 @@ impl fmt::Display for Plain<'_> {
     }
 }
 
+/// Columns, each as wide as its widest cell; a `true` in `right` aligns its column to the right.
+pub(super) fn table(rows: &[Vec<String>], right: &[bool]) -> String {
+    let columns = rows.iter().map(Vec::len).max().unwrap_or(0);
+    let width = |column: usize| rows.iter().filter_map(|row| row.get(column)).map(|cell| cell.chars().count()).max();
+    let widths: Vec<usize> = (0..columns).map(|column| width(column).unwrap_or(0)).collect();
+    let mut text = String::new();
+    for row in rows {
+        let mut line = String::new();
+        for (column, (cell, &width)) in row.iter().zip(&widths).enumerate() {
+            let gap = if column == 0 { "" } else { "  " };
+            let right = right.get(column).copied().unwrap_or(false);
+            let cell = if right { format!("{gap}{cell:>width$}") } else { format!("{gap}{cell:<width$}") };
+            line.push_str(&cell);
+        }
+        text.push_str(line.trim_end());
+        text.push('\n');
+    }
+    text
+}
+
+/// `1 file`, `2 files`, `3 entries`: for words whose plural is regular.
+pub(super) fn counted(count: u64, one: &str) -> String {
+    match (count, one.strip_suffix('y')) {
+        (1, _) => format!("1 {one}"),
+        (_, Some(stem)) => format!("{count} {stem}ies"),
+        (_, None) => format!("{count} {one}s"),
+    }
+}
+
 /// A line on a terminal that says what takes so long, and goes away again.
 pub(super) struct Progress {
     shown: bool,
@@ -134,6 +174,14 @@ mod tests {
     #[test]
     fn nothing_from_a_list_steers_the_terminal() {
         assert_eq!(Plain("a\x1b[31m\u{202e}b\u{85}ж").to_string(), "a\\u{1b}[31m\\u{202e}b\\u{85}ж");
+    }
+
+    #[test]
+    fn columns_are_as_wide_as_their_widest_cell() {
+        let row = |a: &str, b: &str, c: &str| vec![a.to_owned(), b.to_owned(), c.to_owned()];
+        let rows = [row("ab", "1", "x"), row("ж", "100", "")];
+        assert_eq!(table(&rows, &[false, true]), "ab    1  x\nж   100\n");
+        assert_eq!(counted(1, "entry") + &counted(2, "entry") + &counted(0, "file"), "1 entry2 entries0 files");
     }
 
     #[test]

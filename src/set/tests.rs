@@ -42,17 +42,30 @@ fn parts(rules: &[Plain], chunk: usize) -> Vec<Part> {
     parts
 }
 
+impl Plain {
+    /// Its scope covers `name`.
+    fn covers(&self, name: &Name) -> bool {
+        match self.scope {
+            Scope::Subtree => name.is_at_or_below(&self.name),
+            Scope::Exact => *name == self.name,
+            Scope::Below => name.is_at_or_below(&self.name) && *name != self.name,
+        }
+    }
+
+    /// In force at `now`.
+    fn active(&self, now: i64) -> bool {
+        self.order.is_none_or(|(from, to)| from.is_none_or(|at| at <= now) && to.is_none_or(|at| now < at))
+    }
+}
+
 /// The twin: which rules cover `name` at `now`, by their index.
 fn walk(rules: &[Plain], name: &Name, now: i64) -> Vec<u32> {
-    let covers = |rule: &Plain| match rule.scope {
-        Scope::Subtree => name.is_at_or_below(&rule.name),
-        Scope::Exact => *name == rule.name,
-        Scope::Below => name.is_at_or_below(&rule.name) && *name != rule.name,
-    };
-    let in_force = |rule: &Plain| {
-        rule.order.is_none_or(|(from, to)| from.is_none_or(|at| at <= now) && to.is_none_or(|at| now < at))
-    };
-    let found = rules.iter().enumerate().filter(|(_, rule)| covers(rule) && in_force(rule));
+    walk_ever(rules, name).into_iter().filter(|&index| rules[index as usize].active(now)).collect()
+}
+
+/// The same, in force or not.
+fn walk_ever(rules: &[Plain], name: &Name) -> Vec<u32> {
+    let found = rules.iter().enumerate().filter(|(_, rule)| rule.covers(name));
     found.map(|(index, _)| index as u32).collect()
 }
 
@@ -93,6 +106,17 @@ proptest! {
             every.sort_unstable();
             prop_assert_eq!(&every, &expected, "all rules of {}", name);
 
+            let (mut known, mut in_force) = (Vec::new(), Vec::new());
+            set.known(&buf, |found, active| {
+                let line = set.rule(found.id).line;
+                known.push(line);
+                in_force.extend(active.then_some(line));
+            });
+            known.sort_unstable();
+            in_force.sort_unstable();
+            prop_assert_eq!(&known, &walk_ever(&rules, &name), "known rules of {}", name);
+            prop_assert_eq!(&in_force, &expected, "known rules in force of {}", name);
+
             // One of each list, name, scope and sort of effect is enough to decide, and none is missing.
             let say = |&index: &u32| {
                 let rule = &rules[index as usize];
@@ -109,7 +133,22 @@ proptest! {
             right.sort();
             right.dedup();
             prop_assert_eq!(left, right, "deciding rules of {}", name);
+
+            // The same for rules on the name and above it, whatever their scopes.
+            let above = rules.iter().enumerate().filter(|(_, rule)| name.is_at_or_below(&rule.name) && rule.active(now));
+            let mut right: Vec<_> = above.map(|(index, _)| say(&(index as u32))).collect();
+            let mut left = Vec::new();
+            set.holders(&buf, |found| left.push(say(&set.rule(found.id).line)));
+            left.sort();
+            right.sort();
+            right.dedup();
+            prop_assert_eq!(left, right, "holders of {}", name);
         }
+        let mut each = Vec::new();
+        set.each(|found| each.push(set.rule(found.id).line));
+        each.sort_unstable();
+        let active = rules.iter().enumerate().filter(|(_, rule)| rule.active(now)).map(|(index, _)| index as u32);
+        prop_assert_eq!(each, active.collect::<Vec<_>>());
         let changes = rules.iter().filter_map(|rule| rule.order).flat_map(|(from, to)| [from, to]).flatten();
         let next = changes.filter(|&at| at > now).min();
         prop_assert_eq!(set.next_change(UnixTime(now)).map(|at| at.0), next);

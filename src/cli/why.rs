@@ -1,0 +1,319 @@
+//! `why`: what happens to a query for a name, by which rule, on which order.
+
+mod reply;
+mod text;
+
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+
+use serde::Serialize;
+
+use super::args::WhyArgs;
+use super::output::{self, Progress, Style, complain};
+use super::{Exit, settings};
+use crate::app;
+use crate::config::Settings;
+use crate::engine::{Decider, Peer};
+use crate::event::Transport;
+use crate::hits::type_name;
+use crate::limit;
+use crate::local::Local;
+use crate::name::{Name, NameBuf, NameError};
+use crate::reload::{self, Loader, Place};
+use crate::rule::{Effect, Order, OrderState, RpzAction};
+use crate::set::Match;
+use crate::snapshot::Snapshot;
+use crate::stats::Stats;
+use crate::upstream::Server;
+use crate::util::{Now, UnixTime};
+
+use self::reply::Reply;
+
+/// The most rules told for one name.
+const MAX_RULES: usize = 100;
+
+/// The answer to one name; `--json` is this.
+#[derive(Debug, Serialize)]
+struct Explained {
+    /// As it was asked for.
+    asked: String,
+    /// As it stands in packets.
+    name: String,
+    #[serde(rename = "type")]
+    rtype: String,
+    client: Option<IpAddr>,
+    decision: Decision,
+    /// The rules that cover it, the deciding one first.
+    rules: Vec<RuleLine>,
+    /// Rules that cover it and are not told.
+    more_rules: u64,
+    reply: Reply,
+    /// Who is asked, if somebody is.
+    route: Option<Route>,
+}
+
+/// What is done.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+enum Decision {
+    /// Answered as its list says.
+    Blocked,
+    /// Would be blocked but for an allow rule or an RPZ passthru.
+    Excepted,
+    /// A shadow list has it; answered as if it had not.
+    Shadow,
+    /// No rule in force matters.
+    Passed,
+    /// The client may not ask.
+    Refused,
+}
+
+/// One rule that covers the name.
+#[derive(Debug, Serialize)]
+struct RuleLine {
+    /// It is the one that decides.
+    decides: bool,
+    #[serde(flatten)]
+    place: Place,
+    role: String,
+    mode: String,
+    effect: &'static str,
+    in_force: bool,
+    order: Option<OrderLine>,
+}
+
+/// The order a rule rests on.
+#[derive(Debug, Serialize)]
+struct OrderLine {
+    id: String,
+    state: &'static str,
+    authority: String,
+    requested_by: String,
+    legal_basis: String,
+    reference: Vec<String>,
+    issued: Option<String>,
+    effective: Option<String>,
+    deadline: Option<String>,
+    expires: Option<String>,
+    revoked: Option<String>,
+    contact: Vec<String>,
+    url: String,
+}
+
+/// Who answers what no rule does.
+#[derive(Debug, Serialize)]
+#[serde(tag = "kind", rename_all = "snake_case")]
+enum Route {
+    /// A local zone.
+    Local,
+    /// `[[upstream.zone]]`
+    Zone { name: String, servers: Vec<String> },
+    /// `[upstream]`
+    Upstream { servers: Vec<String> },
+}
+
+/// What names are asked against.
+struct Court {
+    settings: Settings,
+    snapshot: Snapshot,
+    local: Local,
+    now: Now,
+}
+
+/// Runs the verb.
+pub(super) fn run(args: &WhyArgs) -> Exit {
+    let court = match Court::open(args) {
+        Ok(court) => court,
+        Err(exit) => return exit,
+    };
+    let mut exit = Exit::Fine;
+    let mut text = String::new();
+    for asked in &args.names {
+        let explained = match court.explain(asked, args) {
+            Ok(explained) => explained,
+            Err(error) => {
+                let place = error.at + 1;
+                exit = complain(&format_args!("`{}`, at byte {place}: {error}", output::Plain(asked)));
+                continue;
+            }
+        };
+        if args.json {
+            match serde_json::to_string(&explained) {
+                Ok(line) => text.push_str(&(line + "\n")),
+                Err(error) => return complain(&format_args!("cannot write JSON: {error}")),
+            }
+        } else {
+            if !text.is_empty() {
+                text.push('\n');
+            }
+            text.push_str(&text::show(&explained, Style::of_stdout()));
+        }
+    }
+    output::print(&text, exit)
+}
+
+impl Court {
+    /// Loads what a server started now would have.
+    fn open(args: &WhyArgs) -> Result<Self, Exit> {
+        let mut settings = settings(&args.config)?;
+        if args.client.is_none() {
+            // The question is what happens to the name, not to some client.
+            settings.limit = anybody();
+        }
+        let progress = Progress::show(&format!("reading {}", output::counted(settings.lists.len() as u64, "list")));
+        // Reads the last good copies where it has to; only `Loader::keep` would write.
+        let mut loader = Loader::new(Some(settings.state_dir.clone()));
+        let loaded = loader.load(&settings.lists);
+        drop(progress);
+        if !loaded.missing.is_empty() && !settings.start_without_lists {
+            return Err(complain(&reload::StartError { missing: loaded.missing }));
+        }
+        for report in &loaded.reports {
+            if let Some(why) = &report.error {
+                output::note(&format_args!("list \"{}\": {why}", report.name));
+            }
+        }
+        let now = Now::read();
+        let snapshot = app::compile(1, &settings, loaded.parts, &Stats::default(), now.seconds());
+        let snapshot = snapshot.map_err(|error| complain(&error))?;
+        let forwarded: Vec<Name> = settings.upstream.zones.iter().map(|zone| zone.name.clone()).collect();
+        let local = Local::new(&settings.local, &forwarded)
+            .map_err(|errors| errors.iter().map(|error| complain(error)).max().unwrap_or(Exit::Failed))?;
+        Ok(Self { settings, snapshot, local, now })
+    }
+
+    /// Decides about one name.
+    fn explain(&self, asked: &str, args: &WhyArgs) -> Result<Explained, NameError> {
+        let mut name = NameBuf::new();
+        name.parse(asked)?;
+        let decided = self.snapshot.decide(&name);
+        let refused = args.client.is_some_and(|client| !self.snapshot.acl().allows(client));
+        let decision = match () {
+            () if refused => Decision::Refused,
+            () if decided.blocked().is_some() => Decision::Blocked,
+            () if decided.excepted() => Decision::Excepted,
+            () if decided.shadowed().is_some() => Decision::Shadow,
+            () => Decision::Passed,
+        };
+        let deciding = decided.allow.or(decided.block).or(decided.shadow).map(|found| found.id);
+        let (rules, more_rules) = self.rules(&name, deciding);
+        let client = args.client.unwrap_or(IpAddr::V4(Ipv4Addr::LOCALHOST));
+        let peer = Peer { address: SocketAddr::new(client, 53_535), transport: Transport::Udp };
+        let mut decider = Decider::new(Stats::default().counters(), None);
+        let reply = reply::ask(&mut decider, &self.snapshot, &name, args.rtype, peer, self.now);
+        let route = matches!(reply, Reply::Asked).then(|| self.route(&name));
+        Ok(Explained {
+            asked: asked.to_owned(),
+            name: name.to_string(),
+            rtype: type_name(args.rtype).into_owned(),
+            client: args.client,
+            decision,
+            rules,
+            more_rules,
+            reply,
+            route,
+        })
+    }
+
+    /// Every rule that covers the name, the deciding one first, then those in force; and how many are left out.
+    fn rules(&self, name: &NameBuf, deciding: Option<u32>) -> (Vec<RuleLine>, u64) {
+        let mut found: Vec<(Match<'_>, bool)> = Vec::new();
+        self.snapshot.set().known(name, |rule, in_force| found.push((rule, in_force)));
+        let rank = |(rule, in_force): &(Match<'_>, bool)| (deciding != Some(rule.id), !in_force, rule.list, rule.id);
+        found.sort_by_key(rank);
+        let more = found.len().saturating_sub(MAX_RULES) as u64;
+        let line = |(rule, in_force): &(Match<'_>, bool)| self.line(rule, *in_force, deciding == Some(rule.id));
+        (found.iter().take(MAX_RULES).map(line).collect(), more)
+    }
+
+    /// One rule, told in full.
+    fn line(&self, rule: &Match<'_>, in_force: bool, decides: bool) -> RuleLine {
+        let list = self.snapshot.lists().get(usize::from(rule.list));
+        let order = self.snapshot.set().rule(rule.id).order;
+        RuleLine {
+            decides,
+            place: reload::place(&self.snapshot, rule),
+            role: list.map(|list| list.role.to_string()).unwrap_or_default(),
+            mode: list.map(|list| list.mode.to_string()).unwrap_or_default(),
+            effect: effect(&rule.kind.effect),
+            in_force,
+            order: order.map(|order| OrderLine::new(order, self.now.seconds())),
+        }
+    }
+
+    /// Who would be asked.
+    fn route(&self, name: &NameBuf) -> Route {
+        if self.local.covers(name) {
+            return Route::Local;
+        }
+        let name = name.to_name();
+        let zones = self.settings.upstream.zones.iter().filter(|zone| name.is_at_or_below(&zone.name));
+        match zones.max_by_key(|zone| zone.name.wire().len()) {
+            Some(zone) => Route::Zone { name: zone.name.to_string(), servers: servers(&zone.servers) },
+            None => Route::Upstream { servers: servers(&self.settings.upstream.servers) },
+        }
+    }
+}
+
+impl OrderLine {
+    /// Where it stands at `now`.
+    fn new(order: &Order, now: UnixTime) -> Self {
+        let state = match order.state(now) {
+            OrderState::InForce => "in force",
+            OrderState::Pending => "pending",
+            OrderState::Expired => "expired",
+            OrderState::Revoked => "revoked",
+        };
+        let order = order.clone();
+        Self {
+            id: order.id,
+            state,
+            authority: order.authority,
+            requested_by: order.requested_by,
+            legal_basis: order.legal_basis,
+            reference: order.reference,
+            issued: order.issued.map(moment),
+            effective: order.effective.map(moment),
+            deadline: order.deadline.map(moment),
+            expires: order.expires.map(moment),
+            revoked: order.revoked.map(moment),
+            contact: order.contact,
+            url: order.url,
+        }
+    }
+}
+
+/// An access list that has everybody on it.
+fn anybody() -> limit::Settings {
+    limit::Settings { allow_from: ["0.0.0.0/0", "::/0"].iter().filter_map(|block| block.parse().ok()).collect() }
+}
+
+/// What a rule does, in a word.
+fn effect(effect: &Effect) -> &'static str {
+    match effect {
+        Effect::Block => "block",
+        Effect::Allow => "allow",
+        Effect::Rpz(RpzAction::Nxdomain) => "rpz nxdomain",
+        Effect::Rpz(RpzAction::Nodata) => "rpz nodata",
+        Effect::Rpz(RpzAction::Passthru) => "rpz passthru",
+        Effect::Rpz(RpzAction::Drop) => "rpz drop",
+        Effect::Rpz(RpzAction::TcpOnly) => "rpz tcp-only",
+        Effect::Rpz(RpzAction::Local(_)) => "rpz local data",
+    }
+}
+
+/// Servers as the configuration writes them.
+fn servers(servers: &[Server]) -> Vec<String> {
+    let shown = servers.iter().map(|server| match server {
+        Server::System => "system".to_owned(),
+        Server::Udp(address) => format!("udp://{address}"),
+        Server::Tcp(address) => format!("tcp://{address}"),
+    });
+    shown.collect()
+}
+
+/// A moment in UTC; a day alone if it is its first second.
+fn moment(at: UnixTime) -> String {
+    let Ok(time) = jiff::Timestamp::from_second(at.0) else { return at.0.to_string() };
+    let text = time.to_string();
+    text.strip_suffix("T00:00:00Z").map(str::to_owned).unwrap_or(text)
+}

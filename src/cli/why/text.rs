@@ -1,0 +1,121 @@
+//! The answer of `why` as people read it: the decision first, then what it rests on, then what the client gets.
+
+use std::fmt::{self, Write};
+
+use super::reply::{Reply, Told};
+use super::{Decision, Explained, OrderLine, Route, RuleLine};
+use crate::cli::output::{Plain, Style, counted};
+
+/// One name.
+pub fn show(explained: &Explained, style: Style) -> String {
+    let mut text = String::new();
+    // Writing to a String cannot fail.
+    let _ = write(&mut text, explained, style);
+    text
+}
+
+/// Writes it line by line.
+fn write(to: &mut String, explained: &Explained, style: Style) -> fmt::Result {
+    let Explained { asked, name, rtype, decision, .. } = explained;
+    write!(to, "{}", style.strong(name))?;
+    if !asked.is_ascii() {
+        write!(to, " ({})", Plain(asked))?;
+    }
+    write!(to, " {rtype}: ")?;
+    match decision {
+        Decision::Blocked => writeln!(to, "{}", style.bad("blocked"))?,
+        Decision::Excepted => writeln!(to, "{}", style.look("allowed by exception"))?,
+        Decision::Shadow => writeln!(to, "{}", style.look("passed, but a shadow list has it: counted, not blocked"))?,
+        Decision::Passed => writeln!(to, "passed")?,
+        Decision::Refused => writeln!(to, "{}", style.bad("refused: the client is not in allow_from"))?,
+    }
+    for rule in &explained.rules {
+        self::rule(to, rule)?;
+    }
+    if explained.rules.is_empty() {
+        field(to, "rule", "none covers it")?;
+    }
+    if explained.more_rules > 0 {
+        field(to, "", &format!("… and {} more", counted(explained.more_rules, "rule")))?;
+    }
+    reply(to, explained)
+}
+
+/// A rule and its order.
+fn rule(to: &mut String, rule: &RuleLine) -> fmt::Result {
+    let RuleLine { place, effect, mode, .. } = rule;
+    let label = if rule.decides { "rule" } else { "also" };
+    let lapsed = if rule.in_force { "" } else { ", not in force" };
+    let on = format!("{}, {}:{}, list {} ({effect}, {mode}{lapsed})", place.rule, place.file, place.line, place.list);
+    field(to, label, &on)?;
+    rule.order.as_ref().map_or(Ok(()), |order| self::order(to, order))
+}
+
+/// An order: what is known of it, nothing else.
+fn order(to: &mut String, order: &OrderLine) -> fmt::Result {
+    field(to, "order", &format!("{} of {}, {}", order.id, order.authority, order.state))?;
+    detail(to, "requested by", &order.requested_by)?;
+    detail(to, "legal basis", &order.legal_basis)?;
+    detail(to, "reference", &order.reference.join(", "))?;
+    let dates = [
+        ("issued", &order.issued),
+        ("effective", &order.effective),
+        ("deadline", &order.deadline),
+        ("expires", &order.expires),
+        ("revoked", &order.revoked),
+    ];
+    for (label, date) in dates {
+        detail(to, label, date.as_deref().unwrap_or_default())?;
+    }
+    detail(to, "contact", &order.contact.join(", "))?;
+    detail(to, "url", &order.url)
+}
+
+/// What the client gets.
+fn reply(to: &mut String, explained: &Explained) -> fmt::Result {
+    match &explained.reply {
+        Reply::Message(told) => self::told(to, told),
+        Reply::Chased(told) => {
+            self::told(to, told)?;
+            field(to, "", "and the records of the CNAME's target, which are looked up")
+        }
+        Reply::Nothing => field(to, "answer", "none: the query is dropped"),
+        Reply::Asked => match &explained.route {
+            Some(Route::Local) => field(to, "answer", "from a local zone of this server"),
+            Some(Route::Zone { name, servers }) => {
+                field(to, "answer", &format!("from {}, the servers of upstream zone {name}", servers.join(", ")))
+            }
+            Some(Route::Upstream { servers }) => field(to, "answer", &format!("from upstream {}", servers.join(", "))),
+            None => Ok(()),
+        },
+        Reply::Unreadable { reason } => field(to, "answer", &format!("cannot be read ({reason}): this is a bug")),
+    }
+}
+
+/// A message.
+fn told(to: &mut String, told: &Told) -> fmt::Result {
+    let empty = if told.answer.is_empty() { ", no records" } else { "" };
+    let truncated = if told.truncated { ", truncated: clients ask again over TCP" } else { "" };
+    field(to, "answer", &format!("{}{empty}{truncated}", told.rcode))?;
+    for record in &told.answer {
+        field(to, "", record)?;
+    }
+    for record in &told.authority {
+        field(to, "", &format!("authority: {record}"))?;
+    }
+    match &told.ede {
+        Some(ede) if ede.text.is_empty() => field(to, "", &format!("extended error {}", ede.code)),
+        Some(ede) => field(to, "", &format!("extended error {}: {}", ede.code, ede.text)),
+        None => Ok(()),
+    }
+}
+
+/// `  label   text`
+fn field(to: &mut String, label: &str, text: &str) -> fmt::Result {
+    writeln!(to, "  {label:<7} {}", Plain(text))
+}
+
+/// A line of an order; nothing if the order does not say.
+fn detail(to: &mut String, label: &str, text: &str) -> fmt::Result {
+    if text.is_empty() { Ok(()) } else { writeln!(to, "          {label:<13} {}", Plain(text)) }
+}

@@ -1,0 +1,301 @@
+//! What in the lists somebody should look at: entries that do nothing, and entries that do far more than was meant.
+
+use std::collections::HashSet;
+use std::fmt;
+
+use psl::Psl;
+use serde::Serialize;
+
+use crate::name::NameBuf;
+use crate::rule::{Effect, Mode, RpzAction, Scope, show_pattern};
+use crate::set::Match;
+use crate::snapshot::Snapshot;
+
+/// How many findings of a sort are shown; all are counted.
+pub const MAX_FINDINGS: usize = 100;
+
+/// What was found in the rules in force. Every count is exact.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Review {
+    /// Block entries that allow rules leave nothing of.
+    pub shadowed: Found<Shadowed>,
+    /// Block entries that allow rules make exceptions to; usually that is what the exceptions are for. Of entries that
+    /// a list repeats only the first is counted.
+    pub partly_shadowed: u64,
+    /// Entries under which anybody can have a name (`com`, `us.com`, `myshopify.com`), allow entries included.
+    pub public_suffixes: Found<Place>,
+    /// One a list, in config order.
+    pub lists: Vec<ListReview>,
+}
+
+/// Findings that are only counted, since they do no harm.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct ListReview {
+    /// The list's name.
+    pub list: String,
+    /// The same entry stands in the list before, and the first such rests on the same order or, as this one, on none.
+    pub repeated: u64,
+    /// The same entry stands in the list before, and the first such rests on another order.
+    pub further_orders: u64,
+    /// The same entry stands in a list that comes first.
+    pub in_earlier_list: u64,
+    /// Another entry of the list with the same effect covers everything this one does.
+    pub redundant: u64,
+}
+
+/// A sort of finding.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Found<T> {
+    /// How many there are.
+    pub count: u64,
+    /// The first of them, at most [`MAX_FINDINGS`].
+    pub shown: Vec<T>,
+}
+
+/// Where an entry stands.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Place {
+    /// The list's name.
+    pub list: String,
+    /// The file.
+    pub file: String,
+    /// The line, from 1.
+    pub line: u32,
+    /// The pattern as a `domains` list writes it.
+    pub rule: String,
+}
+
+/// A block entry without effect.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Shadowed {
+    /// The entry.
+    pub entry: Place,
+    /// The allow entry that takes its effect away; where it takes two of them, the one for the name itself.
+    pub allow: Place,
+}
+
+/// Looks through all rules in force. Takes about a microsecond a rule: for reloads and reports.
+pub fn review(snapshot: &Snapshot) -> Review {
+    let lists = snapshot.lists().iter().map(|list| ListReview { list: list.name.to_string(), ..ListReview::default() });
+    let mut review = Review { lists: lists.collect(), ..Review::default() };
+    let mut partly = HashSet::new();
+    let mut name = NameBuf::new();
+    snapshot.set().each(|rule| {
+        if name.set_wire(snapshot.set().rule(rule.id).name).is_err() {
+            return;
+        }
+        if is_public_suffix(&name) {
+            review.public_suffixes.add(|| place(snapshot, &rule));
+        }
+        if let Some(counts) = review.lists.get_mut(usize::from(rule.list)) {
+            count(snapshot, &rule, &name, counts);
+        }
+        if excepts(snapshot, &rule) {
+            snapshot.set().holders(&name, |above| {
+                let partial = above.below > 0 && above.kind.scope != Scope::Exact;
+                if partial && is_block(&above) {
+                    partly.insert(above.id);
+                }
+            });
+        } else if is_block(&rule) {
+            match Allowed::of(snapshot, &name).of_scope(rule.kind.scope) {
+                Cover::Whole(allow) => {
+                    review.shadowed.add(|| Shadowed { entry: place(snapshot, &rule), allow: place(snapshot, &allow) });
+                }
+                Cover::Part => _ = partly.insert(rule.id),
+                Cover::None => {}
+            }
+        }
+    });
+    partly.retain(|&id| {
+        let rule = snapshot.set().rule(id);
+        name.set_wire(rule.name).is_ok()
+            && !matches!(Allowed::of(snapshot, &name).of_scope(rule.kind.scope), Cover::Whole(_))
+    });
+    review.partly_shadowed = partly.len() as u64;
+    review
+}
+
+impl Review {
+    /// Something was found that is probably a mistake.
+    pub fn needs_a_look(&self) -> bool {
+        self.shadowed.count > 0 || self.public_suffixes.count > 0
+    }
+
+    /// One line for the log; `None` if there is nothing to look at.
+    pub fn summary(&self) -> Option<String> {
+        use fmt::Write;
+        let mut text = String::new();
+        // Writing to a String cannot fail.
+        if let Some(first) = self.shadowed.shown.first() {
+            let Shadowed { entry, allow } = first;
+            let _ = write!(text, "{} without effect because of allow entries", entries(self.shadowed.count));
+            let _ = write!(text, " (first: {entry}, because of {allow})");
+        }
+        if let Some(first) = self.public_suffixes.shown.first() {
+            let join = if text.is_empty() { "" } else { "; " };
+            let _ = write!(text, "{join}{} under which anybody can have a name", entries(self.public_suffixes.count));
+            let _ = write!(text, " (first: {first})");
+        }
+        (!text.is_empty()).then_some(text)
+    }
+}
+
+impl<T> Found<T> {
+    /// One more; `make` is only called if it is to be shown.
+    fn add(&mut self, make: impl FnOnce() -> T) {
+        self.count += 1;
+        if self.shown.len() < MAX_FINDINGS {
+            self.shown.push(make());
+        }
+    }
+}
+
+impl<T> Default for Found<T> {
+    fn default() -> Self {
+        Self { count: 0, shown: Vec::new() }
+    }
+}
+
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} at {}:{}", self.rule, self.file, self.line)
+    }
+}
+
+/// `1 entry`, `2 entries`.
+fn entries(count: u64) -> String {
+    if count == 1 { "1 entry".to_owned() } else { format!("{count} entries") }
+}
+
+/// Where a rule stands.
+pub fn place(snapshot: &Snapshot, found: &Match<'_>) -> Place {
+    let rule = snapshot.set().rule(found.id);
+    let mut pattern = String::new();
+    // Writing to a String cannot fail.
+    let _ = show_pattern(rule.name, rule.kind.scope, &mut pattern);
+    let list = snapshot.lists().get(usize::from(found.list)).map_or("", |list| &list.name);
+    let file = snapshot.set().parts().get(found.part as usize).map_or("", |part| part.rules.path());
+    Place { list: list.to_owned(), file: file.to_owned(), line: rule.line, rule: pattern }
+}
+
+/// What enforced allow rules say of a name and of everything below it.
+#[derive(Default)]
+struct Allowed<'a> {
+    itself: Option<Match<'a>>,
+    below: Option<Match<'a>>,
+}
+
+/// How much of a pattern is allowed.
+enum Cover<'a> {
+    /// All of it.
+    Whole(Match<'a>),
+    /// Some of it.
+    Part,
+    /// Nothing, as far as rules on the name and above it go.
+    None,
+}
+
+impl<'a> Allowed<'a> {
+    /// Asks the rules on `name` and above it.
+    fn of(snapshot: &'a Snapshot, name: &NameBuf) -> Self {
+        let mut allowed = Self::default();
+        snapshot.set().holders(name, |rule| {
+            if !excepts(snapshot, &rule) {
+                return;
+            }
+            if rule.kind.scope.covers(usize::from(rule.below)) {
+                allowed.itself = Some(rule);
+            }
+            if rule.kind.scope != Scope::Exact {
+                allowed.below = Some(rule);
+            }
+        });
+        allowed
+    }
+
+    /// How much of a pattern of this scope on the name they cover.
+    fn of_scope(&self, scope: Scope) -> Cover<'a> {
+        match (scope, self.itself, self.below) {
+            (Scope::Exact, Some(allow), _) | (Scope::Below, _, Some(allow)) => Cover::Whole(allow),
+            (Scope::Subtree, Some(allow), Some(_)) => Cover::Whole(allow),
+            (Scope::Subtree, Some(_), None) | (Scope::Subtree, None, Some(_)) => Cover::Part,
+            _ => Cover::None,
+        }
+    }
+}
+
+/// Counts what is only counted.
+fn count(snapshot: &Snapshot, rule: &Match<'_>, name: &NameBuf, counts: &mut ListReview) {
+    let (mut repeated, mut other_order, mut earlier, mut redundant) = (false, false, false, false);
+    let allows = rule.kind.effect == Effect::Allow;
+    snapshot.set().holders(name, |other| {
+        if other.id == rule.id || (other.kind.effect == Effect::Allow) != allows {
+            return;
+        }
+        let same_pattern = other.below == 0 && other.kind.scope == rule.kind.scope;
+        if same_pattern && other.list == rule.list {
+            let order = |found: &Match<'_>| snapshot.set().rule(found.id).order;
+            match order(&other) == order(rule) {
+                true => repeated = true,
+                false => other_order = true,
+            }
+        } else if same_pattern {
+            earlier |= other.list < rule.list;
+        } else if other.list == rule.list && other.kind.effect == rule.kind.effect {
+            redundant |= covers(&other, rule.kind.scope);
+        }
+    });
+    counts.repeated += u64::from(repeated);
+    counts.further_orders += u64::from(other_order);
+    counts.in_earlier_list += u64::from(earlier);
+    counts.redundant += u64::from(redundant);
+}
+
+/// Whether a rule on a name or above it covers everything that a pattern of `scope` on that name covers.
+fn covers(other: &Match<'_>, scope: Scope) -> bool {
+    match scope {
+        Scope::Exact => other.kind.scope.covers(usize::from(other.below)),
+        Scope::Below => other.kind.scope != Scope::Exact,
+        Scope::Subtree => other.kind.scope == Scope::Subtree || other.kind.scope == Scope::Below && other.below > 0,
+    }
+}
+
+/// An allow rule that counts.
+fn excepts(snapshot: &Snapshot, rule: &Match<'_>) -> bool {
+    let enforced = || snapshot.lists().get(usize::from(rule.list)).is_some_and(|list| list.mode == Mode::Enforce);
+    rule.kind.effect == Effect::Allow && enforced()
+}
+
+/// A rule an exception can take the effect of.
+fn is_block(rule: &Match<'_>) -> bool {
+    !matches!(rule.kind.effect, Effect::Allow | Effect::Rpz(RpzAction::Passthru))
+}
+
+/// Whether names directly below this one, or one further down, are handed out to anybody (publicsuffix.org, private
+/// domains included).
+///
+/// Hosts that a provider's wildcard makes suffixes (`*.compute-1.amazonaws.com`) are not meant: each is one customer's.
+fn is_public_suffix(name: &NameBuf) -> bool {
+    // Stands in no list, so that only a wildcard can make a suffix of it.
+    const STRANGER: &[u8] = b"-";
+    let count = name.label_count();
+    let labels = |count: usize| (0..name.label_count()).rev().map(|index| name.label(index)).take(count);
+    // The length of its text: without the first length octet and the root.
+    let len = name.wire().len().saturating_sub(2);
+    let below = psl::List.find(labels(count).chain([STRANGER]));
+    if below.typ.is_some() && below.len == len + 1 + STRANGER.len() {
+        return true;
+    }
+    let itself = psl::List.find(labels(count));
+    if itself.typ.is_none() || itself.len != len {
+        return false;
+    }
+    let above = len.saturating_sub(name.label(0).len());
+    let beside = psl::List.find(labels(count.saturating_sub(1)).chain([STRANGER]));
+    let by_wildcard = beside.typ.is_some() && beside.len == above + STRANGER.len();
+    itself.typ == Some(psl::Type::Icann) || !by_wildcard
+}
+
+#[cfg(test)]
+mod tests;
