@@ -103,15 +103,16 @@ fn listed(size: usize, random: &mut Random) -> FileRules {
 /// A name like those of real lists: two or three labels, 19 characters on average.
 fn made_up(random: &mut Random, front: &str) -> NameBuf {
     const TOPS: [&str; 8] = ["com", "net", "org", "info", "top", "xyz", "ru", "kz"];
+    let top = TOPS[random.below(TOPS.len())];
+    let three = random.below(2) == 0;
     let mut word = |least: usize, most: usize| -> String {
         let len = least + random.below(most - least + 1);
         (0..len).map(|_| char::from(b'a' + random.below(26) as u8)).collect()
     };
     let mut text = front.to_owned() + &word(6, 18);
-    if text.len() % 2 == 0 {
+    if three {
         text = format!("{}.{text}", word(2, 6));
     }
-    let top = TOPS[random.below(TOPS.len())];
     let mut name = NameBuf::new();
     name.parse(&format!("{text}.{top}")).expect("a name");
     name

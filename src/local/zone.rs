@@ -151,8 +151,24 @@ fn lone_quote(text: &str) -> Option<usize> {
     if !upper.contains("SVCB") && !upper.contains("HTTPS") {
         return None;
     }
-    let broken = |word: &str| !word.starts_with('"') && word.ends_with("=\"");
-    text.lines().position(|line| line.split_ascii_whitespace().any(broken)).map(|line| line + 1)
+    text.lines().position(has_lone_quote).map(|line| line + 1)
+}
+
+/// A word of the line, outside quotes, ends in `="`.
+fn has_lone_quote(line: &str) -> bool {
+    // A quote opens a text at the start of a word only, closes it unless escaped, and is else one that strayed in.
+    let (mut quoted, mut strayed) = (false, false);
+    let mut before = [' ', ' '];
+    for c in line.chars().chain([' ']) {
+        if strayed && before == ['=', '"'] && c.is_ascii_whitespace() {
+            return true;
+        }
+        let quote = c == '"' && before[1] != '\\';
+        strayed = quote && !quoted && !before[1].is_ascii_whitespace();
+        quoted ^= quote && !strayed;
+        before = [before[1], c];
+    }
+    false
 }
 
 /// hickory's parser says what is wrong but not where. It stops at the first error, so the shortest run of lines that
