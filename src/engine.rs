@@ -49,6 +49,11 @@ impl Engine {
         self.snapshots.reader()
     }
 
+    /// The snapshot in force, for who looks seldom and must not hold an old one meanwhile.
+    pub fn snapshot(&self) -> Arc<Snapshot> {
+        self.snapshots.load()
+    }
+
     /// A decider with counters of its own: one a UDP worker, one for each group of stream tasks.
     pub fn decider(&self) -> Decider {
         Decider::new(self.stats.counters(), self.hits.upgrade().map(|log| log.sender()))

@@ -122,10 +122,14 @@ impl HitLog {
         HitSender { ring: Some(ring), counters }
     }
 
-    /// Makes known who explains the hits of `generation`; the newest eight are remembered. Call it before the
+    /// Makes known who explains the hits of `generation`; the newest eight are remembered, and
+    /// each for some seconds after the next. Call it before the
     /// snapshot is published, or its first hits are explained by the one before.
     pub fn announce(&self, generation: u64, attribution: Arc<dyn Attribution>) {
-        self.shared.attributions.announce(generation, attribution);
+        // With no log nobody asks, and nobody would forget.
+        if self.thread.is_some() {
+            self.shared.attributions.announce(generation, attribution);
+        }
     }
 
     /// The counters now.

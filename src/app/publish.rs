@@ -1,7 +1,8 @@
 //! Where a reload goes: compiled into a snapshot and swapped in; routes made anew where they changed.
 
 use std::net::SocketAddr;
-use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::config::{ListSettings, Settings};
 use crate::engine::{Engine, Routes};
@@ -10,7 +11,7 @@ use crate::hits::HitLog;
 use crate::limit::Acl;
 use crate::local::Local;
 use crate::policy::{Answer, ListPolicy};
-use crate::reload::{Loaded, Phase, Published, Target};
+use crate::reload::{self, Loaded, Phase, Published, Target};
 use crate::rule::FileRules;
 use crate::set::Part;
 use crate::snapshot::Snapshot;
@@ -30,6 +31,45 @@ pub struct Publisher {
     own: Vec<SocketAddr>,
     upstream: upstream::Settings,
     published: Published,
+    reviewer: Arc<Reviewer>,
+}
+
+/// Says in the log what somebody should look at in the lists; off the publish path, one at a time.
+#[derive(Default)]
+struct Reviewer {
+    busy: AtomicBool,
+    /// The newest snapshot that has not been looked at; older ones are nobody's concern any more.
+    waiting: Mutex<Option<Arc<Snapshot>>>,
+    said: Mutex<String>,
+}
+
+impl Reviewer {
+    /// Has a snapshot reviewed in the background.
+    fn start(self: &Arc<Self>, snapshot: Arc<Snapshot>) {
+        *self.waiting.lock().unwrap_or_else(PoisonError::into_inner) = Some(snapshot);
+        let reviewer = Arc::clone(self);
+        tokio::task::spawn_blocking(move || {
+            while !reviewer.busy.swap(true, Ordering::AcqRel) {
+                let next = reviewer.waiting.lock().unwrap_or_else(PoisonError::into_inner).take();
+                let done = next.is_none();
+                next.inspect(|snapshot| reviewer.say(reload::review(snapshot).summary()));
+                reviewer.busy.store(false, Ordering::Release);
+                if done {
+                    return;
+                }
+            }
+        });
+    }
+
+    /// Says what is new.
+    fn say(&self, summary: Option<String>) {
+        let summary = summary.unwrap_or_default();
+        let mut said = self.said.lock().unwrap_or_else(PoisonError::into_inner);
+        if *said != summary && !summary.is_empty() {
+            tracing::warn!("{summary}; `qalqan check` shows them");
+        }
+        *said = summary;
+    }
 }
 
 impl Publisher {
@@ -55,7 +95,9 @@ impl Publisher {
         let engine = Engine::new(Arc::clone(&snapshots), Arc::clone(&routes), Arc::clone(&stats), hits);
         let upstream = settings.upstream.clone();
         let hits = Arc::downgrade(hits);
-        Ok((Self { snapshots, routes, stats, hits, own, upstream, published }, engine))
+        let reviewer = Arc::<Reviewer>::default();
+        reviewer.start(snapshots.load());
+        Ok((Self { snapshots, routes, stats, hits, own, upstream, published, reviewer }, engine))
     }
 
     /// What is in force.
@@ -104,6 +146,7 @@ impl Target for Publisher {
         let snapshot = compile(self.published.generation + 1, settings, loaded.parts, &self.stats, now)?;
         self.reroute(settings);
         self.swap(snapshot, now);
+        self.reviewer.start(self.snapshots.load());
         Ok(self.published)
     }
 

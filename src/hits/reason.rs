@@ -2,7 +2,8 @@
 
 use std::collections::{HashMap, VecDeque};
 use std::fmt;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
 use serde::Serialize;
 
@@ -16,9 +17,20 @@ const REMEMBERED: usize = 1024;
 /// Rules of one hit that are written out; further ones still give their orders.
 const MAX_RULES: usize = 256;
 
+/// How long a generation is remembered after the next one has come. Its last hits are written long before, and
+/// until then a snapshot of a million names is held for nothing else.
+const LATE: Duration = Duration::from_secs(5);
+
 /// The attributions of the newest snapshots, oldest first.
 #[derive(Default)]
-pub(super) struct Attributions(Mutex<VecDeque<(u64, Arc<dyn Attribution>)>>);
+pub(super) struct Attributions(Mutex<VecDeque<Announced>>);
+
+/// One of them.
+struct Announced {
+    generation: u64,
+    attribution: Arc<dyn Attribution>,
+    at: Instant,
+}
 
 impl fmt::Debug for Attributions {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -29,18 +41,38 @@ impl fmt::Debug for Attributions {
 impl Attributions {
     /// Adds one, forgetting the oldest if there are too many.
     pub(super) fn announce(&self, generation: u64, attribution: Arc<dyn Attribution>) {
-        let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        known.retain(|(other, _)| *other != generation);
-        known.push_back((generation, attribution));
+        let mut known = self.lock();
+        known.retain(|other| other.generation != generation);
+        known.push_back(Announced { generation, attribution, at: Instant::now() });
         if known.len() > GENERATIONS {
             known.pop_front();
         }
     }
 
+    /// Forgets those whose time has passed by `now`.
+    pub(super) fn forget_late(&self, now: Instant) {
+        loop {
+            let mut known = self.lock();
+            if known.get(1).is_none_or(|next| now.saturating_duration_since(next.at) < LATE) {
+                return;
+            }
+            let late = known.pop_front();
+            // Dropping a large snapshot takes a while, in which the publisher need not wait.
+            drop(known);
+            drop(late);
+        }
+    }
+
     /// That of `generation`, or else the newest, with its own generation.
     fn of(&self, generation: u64) -> Option<(u64, Arc<dyn Attribution>)> {
-        let known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        known.iter().find(|(other, _)| *other == generation).or_else(|| known.back()).cloned()
+        let known = self.lock();
+        let found = known.iter().find(|other| other.generation == generation).or_else(|| known.back())?;
+        Some((found.generation, Arc::clone(&found.attribution)))
+    }
+
+    /// The lock is only ever held for a moment here.
+    fn lock(&self) -> MutexGuard<'_, VecDeque<Announced>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -156,6 +188,23 @@ mod tests {
 
     fn list(reason: &Reason) -> Option<&str> {
         reason.first.list.as_deref()
+    }
+
+    #[test]
+    fn a_snapshot_is_held_for_some_seconds_after_the_next_and_the_newest_always() {
+        let from = Attributions::default();
+        let held: Vec<Arc<dyn Attribution>> =
+            (1..=3).map(|number| Arc::new(Numbered(number, AtomicUsize::new(0))) as _).collect();
+        for (number, attribution) in (1..).zip(&held) {
+            from.announce(number, Arc::clone(attribution));
+        }
+        let owners = || held.iter().map(Arc::strong_count).collect::<Vec<_>>();
+        let now = Instant::now();
+        from.forget_late(now);
+        assert_eq!(owners(), [2, 2, 2]);
+        from.forget_late(now + LATE);
+        assert_eq!(owners(), [1, 1, 2]);
+        assert_eq!(from.of(1).map(|(generation, _)| generation), Some(3));
     }
 
     #[test]

@@ -146,7 +146,9 @@ impl Writer {
 
     /// Once a second: rotation by age, and a file that was moved away is made anew.
     fn tick(&mut self) {
-        self.tick_at = Instant::now() + Duration::from_secs(1);
+        let now = Instant::now();
+        self.tick_at = now + Duration::from_secs(1);
+        self.shared.attributions.forget_late(now);
         if self.trouble.is_none()
             && let Err(error) = self.file.tick(Now::read())
         {

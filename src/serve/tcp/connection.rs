@@ -50,7 +50,6 @@ async fn read(
     let limit = shared.settings.max_in_flight;
     let places = Arc::new(Semaphore::new(limit));
     let peer = Peer { address: client, transport: Transport::Tcp };
-    let mut snapshots = shared.engine.snapshots();
     let mut decider = shared.decider.clone();
     let mut stopped = shared.stopped.clone();
     let mut buffer: Vec<u8> = Vec::with_capacity(READ);
@@ -59,9 +58,10 @@ async fn read(
         while let Some(end) = frame(&buffer[done..]) {
             let message = &buffer[done + 2..done + end];
             done += end;
-            let snapshot = snapshots.current();
+            // Not kept from one query to the next: idle connections would hold old sets.
+            let snapshot = shared.engine.snapshot();
             let (verdict, answer) = OUT.with_borrow_mut(|out| {
-                let verdict = decider.decide(snapshot, message, peer, Now::read(), out);
+                let verdict = decider.decide(&snapshot, message, peer, Now::read(), out);
                 (verdict, if let Verdict::Reply(len) = verdict { framed(&out[..len]) } else { Vec::new() })
             });
             match verdict {
@@ -73,7 +73,7 @@ async fn read(
                 Verdict::Drop => {}
                 Verdict::Resolve(_) => {
                     let Ok(place) = Arc::clone(&places).acquire_owned().await else { return Ok(()) };
-                    let (snapshot, message) = (Arc::clone(snapshot), message.to_vec());
+                    let (snapshot, message) = (Arc::clone(&snapshot), message.to_vec());
                     let (engine, answers) = (Arc::clone(&shared.engine), answers.clone());
                     let mut decider = decider.clone();
                     tokio::spawn(async move {
