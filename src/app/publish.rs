@@ -51,10 +51,10 @@ impl Reviewer {
         tokio::task::spawn_blocking(move || {
             while !reviewer.busy.swap(true, Ordering::AcqRel) {
                 let next = reviewer.waiting.lock().unwrap_or_else(PoisonError::into_inner).take();
-                let done = next.is_none();
                 next.inspect(|snapshot| reviewer.say(reload::review(snapshot).summary()));
                 reviewer.busy.store(false, Ordering::Release);
-                if done {
+                // Looked at after `busy` is given back: whoever put one there meanwhile saw it taken and left.
+                if reviewer.waiting.lock().unwrap_or_else(PoisonError::into_inner).is_none() {
                     return;
                 }
             }

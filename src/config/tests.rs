@@ -176,13 +176,13 @@ fn all_problems_are_told_at_once_with_their_place() {
     assert_eq!(
         found,
         [
-            "1:1: unknown key \"state_dri\"; did you mean \"state_dir\"?; known are: state_dir, start_without_lists, \
+            "1:1: unknown key \"state_dri\"; perhaps \"state_dir\" is meant; known are: state_dir, start_without_lists, \
              server, upstream, local, zone, answer, list, hits, reload",
-            "3:1: unknown key \"lsiten\" in [server]; did you mean \"listen\"?; known are: listen, allow_from, workers, \
+            "3:1: unknown key \"lsiten\" in [server]; perhaps \"listen\" is meant; known are: listen, allow_from, workers, \
              ready_file, tcp",
             "4:11: [server] workers = \"4\": expected a whole number, found a text",
             "5:29: [server] allow_from = \"10.0.0.1/8\": bits are set behind the prefix",
-            "7:8: [answer] mode = \"sinkhol\": not known; did you mean \"sinkhole\"?; choices are \"sinkhole\", \
+            "7:8: [answer] mode = \"sinkhol\": not known; perhaps \"sinkhole\" is meant; choices are \"sinkhole\", \
              \"nxdomain\", \"nodata\", \"refused\", \"drop\", \"cname\"",
             "8:8: [answer] text = \"by {oder}\": {oder} is not known; choices are {order}, {authority}, {list}, \
              {legal_basis}, {reference}",
@@ -262,12 +262,12 @@ fn mistakes_have_texts_that_help() {
         (
             "[[list]]\nname = \"a\"\nsource = \"a\"\nanswer = { modus = \"drop\" }",
             "4:12",
-            "unknown key \"modus\" in [list.answer]; did you mean \"mode\"?",
+            "unknown key \"modus\" in [list.answer]; perhaps \"mode\" is meant",
         ),
         (
             "[[list]]\nname = \"a\"\nsource = \"a\"\nanswer = {}\nurl = \"host\"",
             "5:1",
-            "did you mean \"urls\"?; known are: name, source, format, role, mode, scope, urls, max_rejected, encoding, \
+            "perhaps \"urls\" is meant; known are: name, source, format, role, mode, scope, urls, max_rejected, encoding, \
              max_size, csv, order, answer",
         ),
         ("a = ", "1:", "not TOML"),

@@ -38,11 +38,11 @@ pub(super) fn kind_of(value: &DeValue<'_>) -> &'static str {
     }
 }
 
-/// `; did you mean "listen"?` if one of `words` is near enough.
+/// `; perhaps "listen" is meant` if one of `words` is near enough.
 pub(super) fn did_you_mean<'w>(found: &str, words: impl Iterator<Item = &'w str>) -> String {
     let near = words.map(|word| (distance(found, word), word)).min();
     match near {
-        Some((distance, word)) if distance <= 1 + word.len() / 4 => format!("; did you mean \"{word}\"?"),
+        Some((distance, word)) if distance <= 1 + word.len() / 4 => format!("; perhaps \"{word}\" is meant"),
         _ => String::new(),
     }
 }
@@ -77,8 +77,8 @@ mod tests {
         assert_eq!(distance("", "abc"), 3);
         assert_eq!(distance("kitten", "sitting"), 3);
         let words = ["listen", "workers", "tcp"];
-        assert_eq!(did_you_mean("lsiten", words.into_iter()), "; did you mean \"listen\"?");
-        assert_eq!(did_you_mean("Listen", words.into_iter()), "; did you mean \"listen\"?");
+        assert_eq!(did_you_mean("lsiten", words.into_iter()), "; perhaps \"listen\" is meant");
+        assert_eq!(did_you_mean("Listen", words.into_iter()), "; perhaps \"listen\" is meant");
         assert_eq!(did_you_mean("banana", words.into_iter()), "");
         assert_eq!(did_you_mean(&"x".repeat(100_000), words.into_iter()), "");
     }
