@@ -118,18 +118,18 @@ impl Publisher {
     /// Makes routes as `settings` say; what cannot be made stays as it is.
     fn reroute(&mut self, settings: &Settings) {
         let current = self.routes.load();
-        let upstream = if settings.upstream == self.upstream {
-            Arc::clone(&current.upstream)
-        } else {
-            match Upstream::new(&settings.upstream, &self.own) {
-                Ok(upstream) => {
-                    self.upstream = settings.upstream.clone();
-                    Arc::new(upstream)
-                }
-                Err(error) => {
-                    tracing::error!("{error}; the upstream servers stay as they were");
-                    Arc::clone(&current.upstream)
-                }
+        let upstream = match Upstream::new(&settings.upstream, &self.own) {
+            // What is known of servers that stay is worth keeping; `system` may have become others.
+            Ok(new) if settings.upstream == self.upstream && addresses(&new) == addresses(&current.upstream) => {
+                Arc::clone(&current.upstream)
+            }
+            Ok(new) => {
+                self.upstream = settings.upstream.clone();
+                Arc::new(new)
+            }
+            Err(error) => {
+                tracing::error!("{error}; the upstream servers stay as they were");
+                Arc::clone(&current.upstream)
             }
         };
         match local(settings) {
@@ -165,6 +165,11 @@ impl Target for Publisher {
             Phase::Ready => system::ready(text),
         }
     }
+}
+
+/// Who would be asked, in order.
+fn addresses(upstream: &Upstream) -> Vec<SocketAddr> {
+    upstream.health().into_iter().map(|server| server.address).collect()
 }
 
 /// What is wrong with local zones and upstream servers; connects to nobody.
