@@ -8,12 +8,15 @@ use std::time::{Duration, Instant};
 use serde::Serialize;
 
 use crate::event::{Attribution, Cause};
+use crate::name;
 use crate::rule::Mode;
 
 /// Generations that are remembered; a hit is written long before that many reloads have passed.
 const GENERATIONS: usize = 8;
-/// Names whose reasons are remembered.
-const REMEMBERED: usize = 1024;
+/// Names whose reasons are remembered: more than most blocklists see in an hour …
+const REMEMBERED: usize = 16_384;
+/// … unless they are long.
+const REMEMBERED_BYTES: usize = 8 << 20;
 /// Rules of one hit that are written out; further ones still give their orders.
 const MAX_RULES: usize = 256;
 
@@ -133,18 +136,53 @@ impl Reason {
 #[derive(Default)]
 pub(super) struct Reasons {
     known: HashMap<Box<[u8]>, Known>,
+    /// Octets of what is remembered, about.
+    bytes: usize,
 }
 
 /// A remembered reason and what it holds for.
 struct Known {
     generation: Option<u64>,
     mode: Mode,
-    reason: Arc<Reason>,
+    reason: Arc<Rendered>,
+}
+
+/// A reason as it stands in a line.
+#[derive(Debug, Default, PartialEq)]
+pub(super) struct Rendered {
+    /// The matched name as a JSON string.
+    pub(super) name: Box<[u8]>,
+    /// The fields of [`Reason`], without the braces around them.
+    pub(super) fields: Box<[u8]>,
+}
+
+impl Rendered {
+    /// Makes JSON of a reason.
+    fn new(name: &[u8], reason: &Reason) -> Self {
+        // Strings, numbers and arrays of them into memory: serde_json has nothing to refuse here.
+        let json = serde_json::to_vec(reason).unwrap_or_default();
+        let fields = json.strip_prefix(b"{").and_then(|json| json.strip_suffix(b"}")).unwrap_or_default();
+        Self { name: name_json(name), fields: fields.into() }
+    }
+}
+
+/// A wire name as a JSON string.
+pub(super) fn name_json(wire: &[u8]) -> Box<[u8]> {
+    let mut text = String::new();
+    // Writing to a String cannot fail.
+    let _ = name::show(wire, &mut text);
+    serde_json::to_vec(&text).unwrap_or_default().into()
 }
 
 impl Reasons {
     /// Why `name` (lower-case wire bytes) matched lists of `mode` in `generation`.
-    pub(super) fn of(&mut self, name: &[u8], mode: Mode, generation: u64, from: &Attributions) -> Arc<Reason> {
+    pub(super) fn of(&mut self, name: &[u8], mode: Mode, generation: u64, from: &Attributions) -> Arc<Rendered> {
+        if let Some(known) = self.known.get(name)
+            && known.generation == Some(generation)
+            && known.mode == mode
+        {
+            return Arc::clone(&known.reason);
+        }
         let source = from.of(generation);
         let generation = source.as_ref().map(|(generation, _)| *generation);
         if let Some(known) = self.known.get(name)
@@ -154,10 +192,12 @@ impl Reasons {
             return Arc::clone(&known.reason);
         }
         let causes = source.map(|(_, attribution)| attribution.causes(name, mode)).unwrap_or_default();
-        let reason = Arc::new(Reason::new(causes));
-        if self.known.len() >= REMEMBERED {
+        let reason = Arc::new(Rendered::new(name, &Reason::new(causes)));
+        if self.known.len() >= REMEMBERED || self.bytes >= REMEMBERED_BYTES {
             self.known.clear();
+            self.bytes = 0;
         }
+        self.bytes += name.len() + reason.name.len() + reason.fields.len();
         self.known.insert(name.into(), Known { generation, mode, reason: Arc::clone(&reason) });
         reason
     }
@@ -186,8 +226,14 @@ mod tests {
         }
     }
 
-    fn list(reason: &Reason) -> Option<&str> {
-        reason.first.list.as_deref()
+    /// The fields as they can be read back from a line.
+    fn json(reason: &Rendered) -> serde_json::Value {
+        let text = [b"{", &*reason.fields, b"}"].concat();
+        serde_json::from_slice(&text).expect("fields of an object")
+    }
+
+    fn list(reason: &Rendered) -> Option<String> {
+        json(reason)["list"].as_str().map(str::to_owned)
     }
 
     #[test]
@@ -212,19 +258,20 @@ mod tests {
         let from = Attributions::default();
         let mut reasons = Reasons::default();
         let name = b"\x01a\0";
-        assert_eq!(*reasons.of(name, Mode::Enforce, 5, &from), Reason::default(), "none announced");
+        let nothing = Rendered::new(name, &Reason::default());
+        assert_eq!(*reasons.of(name, Mode::Enforce, 5, &from), nothing, "none announced");
         for generation in 1..=10 {
             from.announce(generation, Arc::new(Numbered(generation, AtomicUsize::new(0))));
         }
         let asked = [(10, "10 enforce"), (3, "3 enforce"), (2, "10 enforce"), (11, "10 enforce")];
         for (generation, expected) in asked {
-            assert_eq!(list(&reasons.of(name, Mode::Enforce, generation, &from)), Some(expected));
+            assert_eq!(list(&reasons.of(name, Mode::Enforce, generation, &from)), Some(expected.to_owned()));
         }
-        assert_eq!(list(&reasons.of(name, Mode::Shadow, 10, &from)), Some("10 shadow"));
-        let reason = reasons.of(name, Mode::Shadow, 10, &from);
-        assert_eq!(reason.orders, ["1", "2", "3"], "of all rules, each once");
-        assert_eq!(reason.also.len(), 1);
-        assert_eq!(reason.also[0].orders, ["2", "3"]);
+        assert_eq!(list(&reasons.of(name, Mode::Shadow, 10, &from)), Some("10 shadow".to_owned()));
+        let reason = json(&reasons.of(name, Mode::Shadow, 10, &from));
+        assert_eq!(reason["orders"], serde_json::json!(["1", "2", "3"]), "of all rules, each once");
+        assert_eq!(reason["also"].as_array().map(Vec::len), Some(1));
+        assert_eq!(reason["also"][0]["orders"], serde_json::json!(["2", "3"]));
     }
 
     #[test]
