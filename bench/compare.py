@@ -95,7 +95,7 @@ def answers(port, name, timeout=0.5):
             answer = sock.recv(4096)
         except OSError:
             return None
-    sinkhole = re.search(rb"\0\1\0\1....\0\4\0\0\0\0", answer[len(query):], re.DOTALL)
+    sinkhole = re.search(rb"\x00\x01\x00\x01.{4}\x00\x04\x00{4}", answer[len(query):], re.DOTALL)
     return (answer[3] & 15, sinkhole is not None) if answer[:2] == query[:2] else None
 
 
@@ -234,7 +234,7 @@ def sizes(bench, chosen, options):
         for size in options.sizes:
             listed = made_up(size, size)
             upstream, upstream_port = bench.helper("upstream", options.load_core)
-            with tempfile.TemporaryDirectory(prefix="bench-") as folder:
+            with tempfile.TemporaryDirectory(prefix="bench-", ignore_cleanup_errors=True) as folder:
                 up = bench.serve(peer, os.path.join(folder, peer.name), upstream_port, listed)
                 if up:
                     time.sleep(1)
@@ -299,7 +299,7 @@ def main():
             print("\n".join(sizes(bench, chosen, options)))
             return
         listed = made_up(options.names, options.names)
-        with tempfile.TemporaryDirectory(prefix="bench-") as folder:
+        with tempfile.TemporaryDirectory(prefix="bench-", ignore_cleanup_errors=True) as folder:
             files = write_queries(folder, listed)
             echo, echo_port = bench.helper("echo", options.server_core)
             _, upstream_port = bench.helper("upstream", options.load_core)

@@ -197,6 +197,9 @@ policy.add(policy.all(policy.FORWARD({{"127.0.0.1@{upstream}"}})))
 
 
 class Dnsmasq(Peer):
+    """The cache holds 150 names by default, fewer than are asked. A larger `dns-forward-max` than the default costs
+    it twice the time a query, even for names it knows; the load stays below the default."""
+
     binary, package = "dnsmasq", "dnsmasq-base"
 
     def start(self, folder, port, upstream, names):
@@ -210,7 +213,6 @@ no-poll
 user=root
 pid-file=
 cache-size=10000
-dns-forward-max=10000
 server=127.0.0.1#{upstream}
 ''' + "".join(f"address=/{name}/0.0.0.0\n" for name in names))
         return [self.path, "--keep-in-foreground", "--log-facility=-", f"--conf-file={config}"]

@@ -6,7 +6,7 @@
 //! Without `--rate`, as many queries are kept under way as `--window` says, so the server is never idle. With it,
 //! queries are sent at even intervals and times are taken from just before a query is sent to when the kernel had the
 //! answer, so that a load generator that is put aside for a moment does not look like a slow server. The window is
-//! small enough for the default socket buffer of a server (212,992 octets are 277 small messages).
+//! small enough for the default socket buffer of a server (212,992 octets are 166 small messages as the kernel counts).
 
 use std::net::UdpSocket;
 use std::thread;
@@ -119,7 +119,7 @@ impl Load {
         if queries.is_empty() {
             return Err(format!("{file}: holds no queries").into());
         }
-        let window: u16 = args.get("window", 224)?;
+        let window: u16 = args.get("window", 128)?;
         // A paced run has as many under way as its rate and the patience make; slots are just IDs then.
         let window = if paced { 1 << SLOT_BITS } else { window.min(1 << SLOT_BITS) };
         let socket = UdpSocket::bind("127.0.0.1:0")?;
