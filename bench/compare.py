@@ -289,7 +289,7 @@ def main():
     wanted = [peer for peer in everyone if not options.servers or peer.name in options.servers]
     missing = sorted({peer.package for peer in wanted if not peer.path})
     if missing:
-        print(f"not installed, left out: {', '.join(missing)}", file=sys.stderr)
+        print(f"not there, left out (Debian packages, or how to build): {', '.join(missing)}", file=sys.stderr)
     chosen = [peer for peer in wanted if peer.path]
     versions = ", ".join(f"{peer.name} {peer.version()}" for peer in chosen)
     bench = Bench(options)
