@@ -1,12 +1,14 @@
 //! DNS messages on the wire: hostile bytes in, answers out, in place and without allocation.
 
 mod query;
+mod records;
 mod relay;
 mod walk;
 mod write;
 
 pub use query::{Edns, Invalid, Query, parse};
-pub use relay::{Relay, RelayError, answers_in_full, relay};
+pub use records::{Records, Seen, Written, answers_in_full, take_apart};
+pub use relay::{Relay, RelayError, relay};
 pub use walk::{TargetVisitor, targets};
 pub use write::{Ede, Opt, Owner, Section, Writer, question};
 
@@ -60,7 +62,9 @@ pub mod rcode {
 /// Extended DNS errors in use here (RFC 8914 section 4).
 #[expect(missing_docs, reason = "their names are their meaning")]
 pub mod ede {
+    pub const STALE: u16 = 3;
     pub const PROHIBITED: u16 = 18;
+    pub const STALE_NXDOMAIN: u16 = 19;
     pub const NOT_AUTHORITATIVE: u16 = 20;
     pub const NOT_SUPPORTED: u16 = 21;
     pub const NO_REACHABLE_AUTHORITY: u16 = 22;

@@ -7,8 +7,9 @@ use hickory_proto::rr::{Name, RData, Record, RecordType};
 use hickory_proto::serialize::binary::{BinDecodable, BinEncodable};
 use proptest::prelude::*;
 
-use super::super::{HEADER, STREAM_MAX, UDP_EDNS, parse, targets};
+use super::super::{HEADER, STREAM_MAX, UDP_EDNS, answers_in_full, parse, targets};
 use super::*;
+use crate::name::NameBuf;
 
 fn name(text: &str) -> Name {
     Name::from_ascii(text).expect("a name")
