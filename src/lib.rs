@@ -19,6 +19,7 @@
 //! | 2 | [`set`] | the compiled lookup structure |
 //! | 2 | [`policy`] | what a blocked query gets |
 //! | 2 | [`limit`] | who may ask |
+//! | 2 | [`cache`] | answers of upstreams as wire bytes |
 //! | 2 | [`upstream`] | who is asked for everything that is not blocked |
 //! | 2 | [`local`] | names answered here and never forwarded |
 //! | 2 | [`stats`] | exact counters |
@@ -34,9 +35,10 @@
 //! # A query
 //! [`serve`] takes a batch of datagrams ([`net::Batch`]) and one [`snapshot::Snapshot`] for all of it. For each,
 //! [`engine::Decider::decide`] parses in place ([`wire::parse`]), asks the set ([`set::Set::matches`]), and writes
-//! the answer ([`policy::respond`]) into the batch that goes out. What is not blocked goes over a bounded channel
-//! to [`engine::Engine::resolve`], which asks [`local`] or [`upstream`], decides again about the names in the
-//! answer, and sends it through the same socket. A hit is counted ([`stats`]) and goes over a ring to [`hits`].
+//! the answer ([`policy::respond`]) into the batch that goes out. What is not blocked is answered from [`cache`],
+//! unless a rule knows a name the answer leads to, or else goes over a bounded channel to
+//! [`engine::Engine::resolve`], which asks [`local`], the cache again or [`upstream`], decides again about the names
+//! in the answer, and sends it through the same socket. A hit is counted ([`stats`]) and goes over a ring to [`hits`].
 //!
 //! # A reload
 //! [`reload`] hears of a change, waits until it is quiet, reads what changed ([`list`]), compiles a new snapshot
@@ -58,6 +60,7 @@
 //! | shadow | a list whose hits are counted but whose queries are answered as if it weren't there |
 
 pub mod app;
+pub mod cache;
 pub mod cli;
 pub mod config;
 pub mod engine;
