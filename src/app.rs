@@ -128,6 +128,7 @@ async fn run(settings: Settings) -> Result<(), Vec<AppError>> {
     let control = Control::new(settings.clone(), loader, target, &loaded, published);
     drop(loaded);
     let control = tokio::spawn(control.run(triggers));
+    let refresh = tokio::spawn(Arc::clone(&engine).refresh());
     let watchdog = tokio::spawn(system::keep_alive(pulse(serving.pulse())));
 
     until_terminated(signals, &trigger).await;
@@ -139,6 +140,7 @@ async fn run(settings: Settings) -> Result<(), Vec<AppError>> {
     // A reload under way may finish or not; what it would publish nobody asks any more.
     drop(trigger);
     control.abort();
+    refresh.abort();
     drop(engine);
     if let Some(log) = Arc::into_inner(hits) {
         tokio::task::spawn_blocking(move || log.close()).await.ok();

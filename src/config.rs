@@ -22,7 +22,7 @@ use std::time::Duration;
 use toml::de::DeTable;
 
 use self::reader::{MAX_PROBLEMS, Sink, Table};
-use crate::{hits, limit, list, local, policy, serve, upstream};
+use crate::{cache, hits, limit, list, local, policy, serve, upstream};
 
 /// `state_dir`
 const STATE_DIR: &str = "state";
@@ -44,6 +44,8 @@ pub struct Settings {
     pub limit: limit::Settings,
     /// Who is asked.
     pub upstream: upstream::Settings,
+    /// What is remembered of answers.
+    pub cache: cache::Settings,
     /// What is answered here.
     pub local: local::Settings,
     /// The default answer.
@@ -132,6 +134,12 @@ impl Settings {
             ("server.tcp.max_connections", old_tcp.max_connections != new_tcp.max_connections),
             ("server.tcp.max_per_client", old_tcp.max_per_client != new_tcp.max_per_client),
             ("server.tcp.max_in_flight", old_tcp.max_in_flight != new_tcp.max_in_flight),
+            ("cache.size", self.cache.size != new.cache.size),
+            ("cache.min_ttl", self.cache.min_ttl != new.cache.min_ttl),
+            ("cache.max_ttl", self.cache.max_ttl != new.cache.max_ttl),
+            ("cache.max_negative_ttl", self.cache.max_negative_ttl != new.cache.max_negative_ttl),
+            ("cache.servfail_ttl", self.cache.servfail_ttl != new.cache.servfail_ttl),
+            ("cache.stale", self.cache.stale != new.cache.stale),
             ("hits.file", self.hits.file != new.hits.file),
             ("hits.clients", self.hits.clients != new.hits.clients),
             ("hits.max_size", self.hits.max_size != new.hits.max_size),
@@ -149,6 +157,7 @@ fn read(mut top: Table<'_>, path: &Path) -> Settings {
     let start_without_lists = top.flag("start_without_lists", false);
     let (server, limit) = sections::server(top.table("server"), folder);
     let upstream = sections::upstream(top.table("upstream"), &server.listen);
+    let cache = sections::cache(top.table("cache"));
     let local = sections::local(&mut top, folder);
     let answer = answer::read(top.table("answer"), &answer::defaults());
     let lists = lists::read(&mut top, folder, &answer);
@@ -162,6 +171,7 @@ fn read(mut top: Table<'_>, path: &Path) -> Settings {
         server,
         limit,
         upstream,
+        cache,
         local,
         answer,
         lists,

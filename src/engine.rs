@@ -1,12 +1,18 @@
 //! What to do with a query: [`Decider::decide`] at once, [`Engine::resolve`] when somebody has to be asked.
 
 mod decide;
+mod refresh;
 mod resolve;
+mod targets;
 
 pub use decide::{Decider, Peer, Verdict};
+pub use refresh::Wanted;
 
-use std::sync::{Arc, Weak};
+use std::sync::{Arc, Mutex, Weak};
 
+use tokio::sync::mpsc;
+
+use crate::cache::Cache;
 use crate::hits::HitLog;
 use crate::local::Local;
 use crate::snapshot::Snapshot;
@@ -30,18 +36,24 @@ pub struct Engine {
     routes: Arc<Handover<Routes>>,
     stats: Arc<Stats>,
     hits: Weak<HitLog>,
+    cache: Option<Arc<Cache>>,
+    /// What should be asked for again; [`Engine::refresh`] takes the receiving end.
+    wanted: (mpsc::Sender<Wanted>, Mutex<Option<mpsc::Receiver<Wanted>>>),
 }
 
 impl Engine {
     /// Over what is published now and later. The hit log belongs to the caller, who closes it when nothing
-    /// is answered any more.
+    /// is answered any more. Who changes routes clears the `cache` afterwards.
     pub fn new(
         snapshots: Arc<Handover<Snapshot>>,
         routes: Arc<Handover<Routes>>,
         stats: Arc<Stats>,
         hits: &Arc<HitLog>,
+        cache: Option<Arc<Cache>>,
     ) -> Arc<Self> {
-        Arc::new(Self { snapshots, routes, stats, hits: Arc::downgrade(hits) })
+        let (sender, receiver) = mpsc::channel(refresh::QUEUE);
+        let wanted = (sender, Mutex::new(Some(receiver)));
+        Arc::new(Self { snapshots, routes, stats, hits: Arc::downgrade(hits), cache, wanted })
     }
 
     /// A view of the published snapshots for one thread.
@@ -56,6 +68,10 @@ impl Engine {
 
     /// A decider with counters of its own: one a UDP worker, one for each group of stream tasks.
     pub fn decider(&self) -> Decider {
-        Decider::new(self.stats.counters(), self.hits.upgrade().map(|log| log.sender()))
+        let decider = Decider::new(self.stats.counters(), self.hits.upgrade().map(|log| log.sender()));
+        match &self.cache {
+            Some(cache) => decider.with_cache(Arc::clone(cache), self.wanted.0.clone()),
+            None => decider,
+        }
     }
 }

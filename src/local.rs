@@ -116,7 +116,7 @@ impl fmt::Display for LocalError {
 impl std::error::Error for LocalError {}
 
 /// What holds for a name, and mostly for names below it.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 struct Cover {
     /// The name itself is one of the operator's own.
     exact: bool,
@@ -185,6 +185,11 @@ impl Local {
             }
         }
         if errors.is_empty() { Ok(local) } else { Err(errors) }
+    }
+
+    /// Whether exactly the same names are answered here as by `other`.
+    pub fn same_names(&self, other: &Self) -> bool {
+        self.covers == other.covers
     }
 
     /// Whether `name` is answered here. Asked for every query before it goes upstream: no allocation, and one look

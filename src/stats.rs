@@ -34,6 +34,10 @@ pub enum Counter {
     Shadow,
     /// Answered from a local zone.
     Local,
+    /// Answered from the cache.
+    Cached,
+    /// Answered from the cache after its time, as upstreams failed.
+    Stale,
     /// Answered from an upstream.
     Forwarded,
     /// SERVFAIL: no upstream answered.
@@ -50,7 +54,7 @@ pub enum Counter {
 
 impl Counter {
     /// All of them with their names in `counters.json`.
-    const ALL: [(Self, &'static str); 15] = [
+    const ALL: [(Self, &'static str); 17] = [
         (Self::Received, "received"),
         (Self::Ignored, "ignored"),
         (Self::Invalid, "invalid"),
@@ -60,6 +64,8 @@ impl Counter {
         (Self::Excepted, "excepted"),
         (Self::Shadow, "shadow"),
         (Self::Local, "local"),
+        (Self::Cached, "cached"),
+        (Self::Stale, "stale"),
         (Self::Forwarded, "forwarded"),
         (Self::Failed, "failed"),
         (Self::Overloaded, "overloaded"),

@@ -5,6 +5,7 @@ use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
 use std::sync::Arc;
 
+use qalqan::cache::{Cache, Key};
 use qalqan::engine::{Decider, Peer, Verdict};
 use qalqan::event::Transport;
 use qalqan::hits::{self, Clients, HitLog};
@@ -71,6 +72,19 @@ fn list(index: u16, name: &str, mode: AnswerMode) -> (ListPolicy, Part) {
     (policy, Part { list: index, rules: Arc::new(rules.build()) })
 }
 
+/// A cache with room.
+fn cache() -> Cache {
+    let settings = qalqan::cache::Settings {
+        size: 1 << 20,
+        min_ttl: 0,
+        max_ttl: 3600,
+        max_negative_ttl: 3600,
+        servfail_ttl: 5,
+        stale: 0,
+    };
+    Cache::new(&settings).expect("a size")
+}
+
 #[test]
 fn a_decided_query_allocates_nothing() {
     let modes = [
@@ -93,7 +107,10 @@ fn a_decided_query_allocates_nothing() {
         keep: 1,
     })
     .expect("a hit log");
-    let mut decider = Decider::new(Stats::default().counters(), Some(log.sender()));
+    let cache = Arc::new(cache());
+    let (refresh, _wanted) = tokio::sync::mpsc::channel(1);
+    let mut decider =
+        Decider::new(Stats::default().counters(), Some(log.sender())).with_cache(Arc::clone(&cache), refresh);
 
     let mut messages = Vec::new();
     for (name, _) in modes {
@@ -112,13 +129,40 @@ fn a_decided_query_allocates_nothing() {
     }
     let peer = Peer { address: "127.0.0.1:4000".parse().expect("an address"), transport: Transport::Udp };
     let stranger = Peer { address: "192.0.2.1:4000".parse().expect("an address"), transport: Transport::Udp };
+    // In the cache: what leads nowhere, and an alias, which is checked against the rules once a generation.
+    let blocked = messages.len();
+    for name in ["plain.cached", "alias.cached"] {
+        let name = Name::parse(name).expect("a name");
+        let message = wire::question(name.wire(), 1);
+        let mut answer = message.clone();
+        (answer[2], answer[3]) = (0x81, 0x80);
+        if name.wire()[1] == b'a' {
+            answer[7] += 1;
+            answer.extend_from_slice(b"\xc0\x0c\0\x05\0\x01\0\0\0\x3c\0\x08\x06target\0");
+        }
+        answer[7] += 1;
+        answer.extend_from_slice(b"\xc0\x0c\0\x01\0\x01\0\0\0\x3c\0\x04\xc0\0\x02\x01");
+        let mut buf = NameBuf::new();
+        let query = wire::parse(&message, &mut buf).expect("a query");
+        let key = Key::new(buf.wire(), &query, false);
+        assert!(cache.insert(&key, &answer, 0, cache.epoch(), UnixTime(0)));
+        messages.push(message);
+    }
     let mut out = vec![0; wire::UDP_EDNS];
     let mut decided = 0;
+    // Each round is another generation, so the alias is checked anew in each.
+    let snapshots = [snapshot.at(2, UnixTime(0)), snapshot];
+    let mut rounds = 0;
     let mut round = || {
-        for message in &messages {
+        rounds += 1;
+        let snapshot = &snapshots[rounds % 2];
+        for (at, message) in messages.iter().enumerate() {
             for peer in [peer, stranger] {
-                let verdict = decider.decide(&snapshot, message, peer, Now { unix_ms: 1 }, &mut out);
-                assert!(!matches!(verdict, Verdict::Resolve(_)));
+                let verdict = decider.decide(snapshot, message, peer, Now { unix_ms: 1 }, &mut out);
+                assert!(
+                    !matches!(verdict, Verdict::Resolve(_)),
+                    "message {at} of {blocked} blocked ones and cached ones"
+                );
                 decided += 1;
             }
         }

@@ -6,6 +6,8 @@ mod support;
 mod access;
 #[path = "process/answers.rs"]
 mod answers;
+#[path = "process/cache.rs"]
+mod cache;
 #[path = "process/configuration.rs"]
 mod configuration;
 #[path = "process/dates.rs"]

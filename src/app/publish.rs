@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
+use crate::cache::Cache;
 use crate::config::{ListSettings, Settings};
 use crate::engine::{Engine, Routes};
 use crate::event::Attribution;
@@ -32,6 +33,7 @@ pub struct Publisher {
     upstream: upstream::Settings,
     published: Published,
     reviewer: Arc<Reviewer>,
+    cache: Option<Arc<Cache>>,
 }
 
 /// Says in the log what somebody should look at in the lists; off the publish path, one at a time.
@@ -92,12 +94,13 @@ impl Publisher {
         hits.announce(1, Arc::new(snapshot.clone()));
         let snapshots = Handover::new(snapshot);
         let routes = Handover::new(Routes { local, upstream: Arc::new(upstream) });
-        let engine = Engine::new(Arc::clone(&snapshots), Arc::clone(&routes), Arc::clone(&stats), hits);
+        let cache = Cache::new(&settings.cache).map(Arc::new);
+        let engine = Engine::new(Arc::clone(&snapshots), Arc::clone(&routes), Arc::clone(&stats), hits, cache.clone());
         let upstream = settings.upstream.clone();
         let hits = Arc::downgrade(hits);
         let reviewer = Arc::<Reviewer>::default();
         reviewer.start(snapshots.load());
-        Ok((Self { snapshots, routes, stats, hits, own, upstream, published, reviewer }, engine))
+        Ok((Self { snapshots, routes, stats, hits, own, upstream, published, reviewer, cache }, engine))
     }
 
     /// What is in force.
@@ -133,7 +136,14 @@ impl Publisher {
             }
         };
         match local(settings) {
-            Ok(local) => self.routes.publish(Arc::new(Routes { local, upstream })),
+            Ok(local) => {
+                let same = Arc::ptr_eq(&upstream, &current.upstream) && local.same_names(&current.local);
+                self.routes.publish(Arc::new(Routes { local, upstream }));
+                // Others would answer now, or we ourselves.
+                if let Some(cache) = self.cache.as_ref().filter(|_| !same) {
+                    cache.clear();
+                }
+            }
             Err(error) => tracing::error!("{error}\nlocal zones and upstream servers stay as they were"),
         }
     }

@@ -1,4 +1,4 @@
-//! The sections that become one settings struct each: `[server]`, `[upstream]`, `[local]`, `[[zone]]`, `[hits]`,
+//! The sections that become one settings struct each: `[server]`, `[upstream]`, `[cache]`, `[local]`, `[[zone]]`, `[hits]`,
 //! `[reload]`.
 
 use std::collections::HashSet;
@@ -13,7 +13,7 @@ use crate::hits::Clients;
 use crate::limit::Cidr;
 use crate::name::Name;
 use crate::upstream::{Server, ZoneSettings};
-use crate::{hits, limit, local, serve, upstream};
+use crate::{cache, hits, limit, local, serve, upstream};
 
 /// Seconds as a duration, for the constants below.
 const fn secs(seconds: u64) -> Duration {
@@ -57,6 +57,18 @@ const MAX_SERVERS: usize = 16;
 const TIMEOUT: Limits<Duration> = Limits { default: secs(2), min: Duration::from_millis(100), max: secs(30) };
 /// `max_in_flight` of all upstreams; each is a socket.
 const MAX_IN_FLIGHT: Limits<usize> = Limits { default: 2000, min: 1, max: 100_000 };
+/// `size` of the cache: the names a network of some thousand clients asks for.
+const CACHE_SIZE: Limits<u64> = Limits { default: 64 << 20, min: 0, max: 64 << 30 };
+/// `min_ttl`: what is said is kept to.
+const CACHE_MIN_TTL: Limits<Duration> = Limits { default: secs(0), min: secs(0), max: secs(3600) };
+/// `max_ttl`: RFC 8767 section 4 asks for days at the most.
+const CACHE_MAX_TTL: Limits<Duration> = Limits { default: secs(86_400), min: secs(1), max: secs(7 * 86_400) };
+/// `max_negative_ttl`: RFC 2308 section 5 asks for one to three hours.
+const CACHE_MAX_NEGATIVE: Limits<Duration> = Limits { default: secs(3600), min: secs(1), max: secs(86_400) };
+/// `servfail_ttl`: one second to five minutes (RFC 9520 section 3.2).
+const CACHE_SERVFAIL: Limits<Duration> = Limits { default: secs(5), min: secs(0), max: secs(300) };
+/// `stale`: one to three days (RFC 8767 section 5).
+const CACHE_STALE: Limits<Duration> = Limits { default: secs(86_400), min: secs(0), max: secs(7 * 86_400) };
 /// How many zones, of either kind, there may be.
 const MAX_ZONES: usize = 1000;
 /// Addresses of one own name.
@@ -128,6 +140,21 @@ pub(super) fn upstream(mut table: Table<'_>, listen: &[SocketAddr]) -> upstream:
     }
     table.finish();
     upstream::Settings { servers, zones, timeout, max_in_flight }
+}
+
+/// `[cache]`
+pub(super) fn cache(mut table: Table<'_>) -> cache::Settings {
+    let mut seconds = |key, limits| u32::try_from(table.duration(key, limits).as_secs()).unwrap_or(u32::MAX);
+    let (min_ttl, max_ttl) = (seconds("min_ttl", CACHE_MIN_TTL), seconds("max_ttl", CACHE_MAX_TTL));
+    let max_negative_ttl = seconds("max_negative_ttl", CACHE_MAX_NEGATIVE);
+    let servfail_ttl = seconds("servfail_ttl", CACHE_SERVFAIL);
+    let stale = seconds("stale", CACHE_STALE);
+    let size = usize::try_from(table.size("size", CACHE_SIZE)).unwrap_or(usize::MAX);
+    if min_ttl > max_ttl {
+        table.problem("`min_ttl` is longer than `max_ttl`");
+    }
+    table.finish();
+    cache::Settings { size, min_ttl, max_ttl, max_negative_ttl, servfail_ttl, stale }
 }
 
 /// `[local]` and the `[[zone]]`s of `top`.

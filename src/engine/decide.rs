@@ -3,6 +3,9 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 
+use tokio::sync::mpsc;
+
+use crate::cache::{Age, Asked as CacheAsked, Cache, Key};
 use crate::event::{AnswerKind, Hit, HitName, Transport};
 use crate::hits::HitSender;
 use crate::name::NameBuf;
@@ -13,6 +16,9 @@ use crate::snapshot::Snapshot;
 use crate::stats::{Counter, Counters};
 use crate::util::Now;
 use crate::wire::{self, CLASS_IN, Ede, Invalid, Opt, Query, Writer, ede, rcode};
+
+use super::refresh::Wanted;
+use super::targets::{self, Targets};
 
 /// Who asked, and how.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -63,12 +69,18 @@ pub struct Decider {
     pub(super) name: NameBuf,
     counters: Arc<Counters>,
     hits: Option<HitSender>,
+    cache: Option<(Arc<Cache>, mpsc::Sender<Wanted>)>,
 }
 
 impl Decider {
     /// With these counters; `hits` is the way to the hit log, if there is one.
     pub fn new(counters: Arc<Counters>, hits: Option<HitSender>) -> Self {
-        Self { name: NameBuf::new(), counters, hits }
+        Self { name: NameBuf::new(), counters, hits, cache: None }
+    }
+
+    /// Answers from this cache too; what should be asked for again is said to `refresh`.
+    pub fn with_cache(self, cache: Arc<Cache>, refresh: mpsc::Sender<Wanted>) -> Self {
+        Self { cache: Some((cache, refresh)), ..self }
     }
 
     /// Counts something about a query.
@@ -82,12 +94,48 @@ impl Decider {
         match self.look(snapshot, message, peer, Some(now), out) {
             Look::Reply(len) => Verdict::Reply(len),
             Look::Drop => Verdict::Drop,
-            Look::Forward { query, .. } => {
+            Look::Forward { query, excepted } => {
+                if let Some(len) = self.cached(snapshot, message, &query, excepted, peer, now, out) {
+                    return Verdict::Reply(len);
+                }
                 let busy = Ede { code: ede::NO_REACHABLE_AUTHORITY, text: b"too many queries under way" };
                 Verdict::Resolve(plain(message, &query, peer, rcode::SERVFAIL, Some(busy), out))
             }
             Look::Chase { len, .. } => Verdict::Resolve(len),
         }
+    }
+
+    /// The answer from the cache, if there is one that no rule has anything to say about; all others are left to
+    /// [`Engine::resolve`](super::Engine::resolve).
+    #[expect(clippy::too_many_arguments, reason = "these are the parts of a query")]
+    fn cached(
+        &self,
+        snapshot: &Snapshot,
+        message: &[u8],
+        query: &Query,
+        excepted: bool,
+        peer: Peer,
+        now: Now,
+        out: &mut [u8],
+    ) -> Option<usize> {
+        let (cache, refresh) = self.cache.as_ref()?;
+        let key = Key::new(self.name.wire(), query, excepted);
+        let age = Age { now: now.seconds(), generation: snapshot.generation(), upstream_failed: false };
+        let hit = cache.answer(&key, &CacheAsked { message, query, limit: peer.limit(query) }, &age, out)?;
+        if !hit.checked && !excepted {
+            // A cut answer does not show all names it leads to.
+            let answer = out.get(..hit.len).filter(|_| !hit.truncated)?;
+            if !matches!(targets::check(snapshot, answer, &mut |_, _| ()), Targets::Unknown) {
+                return None;
+            }
+            cache.checked(&key, hit.id, age.generation);
+        }
+        if hit.refresh {
+            // No room: then it is asked for when its time is over, as everything else.
+            let _ = refresh.try_send(Wanted::new(&key));
+        }
+        self.count(if hit.stale { Counter::Stale } else { Counter::Cached });
+        Some(hit.len)
     }
 
     /// Looks at a message. With a time, what is found is counted and logged; the second look at the

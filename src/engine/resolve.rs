@@ -1,5 +1,8 @@
 //! Queries that somebody has to be asked for: local zones, upstreams, the targets of a CNAME answer.
 
+use std::sync::Arc;
+
+use crate::cache::{Age, Key};
 use crate::event::AnswerKind;
 use crate::name::{Name, NameBuf};
 use crate::policy::{self, Respond, respond};
@@ -12,6 +15,7 @@ use crate::util::Now;
 use crate::wire::{self, CLASS_IN, Ede, Opt, Owner, Query, Section, Writer, ede, rcode, rtype};
 
 use super::decide::{Decider, Look, Peer, plain};
+use super::targets::{self, Targets};
 use super::{Engine, Routes};
 
 /// Seconds a synthesized answer to ANY lives (RFC 8482 section 4.2).
@@ -51,47 +55,104 @@ impl Engine {
 
     /// The ordinary answer, unless a name in it is blocked.
     async fn forward(&self, mut task: Task<'_>, query: &Query, excepted: bool) -> Option<Vec<u8>> {
+        // Before the routes: what was asked for on routes that are replaced meanwhile is not kept.
+        let epoch = self.cache.as_ref().map_or(0, |cache| cache.epoch());
         let routes = self.routes.load();
         if routes.local.covers(&task.decider.name) {
             let answer = routes.local.answer(task.message, task.peer.address, task.peer.transport).await?;
             task.decider.count(Counter::Local);
             return Some(task.relay(query, &answer));
         }
-        if let Some(answer) = task.unasked(query) {
-            return Some(answer);
-        }
-        let ask = task.ask(query, task.decider.name.to_name());
-        let reply = match routes.upstream.ask(ask).await {
-            Ok(reply) => reply,
-            Err(failure) => return Some(task.failed(query, &failure)),
+        let name = task.decider.name.to_name();
+        let key = Key::new(name.wire(), query, excepted);
+        let Fetched { bytes, from, id } = match self.fetch(&mut task, &routes, query, &key, epoch).await {
+            Ok(fetched) => fetched,
+            Err(answer) => return Some(answer),
         };
         // As of now: a name ordered blocked while the upstream thought is blocked.
         let snapshot = self.snapshots.load();
-        if !excepted {
-            let mut found = None;
-            let broken = wire::targets(&reply.bytes, &mut |target| {
-                let decision = snapshot.decide(target);
-                if let Some(shadow) = decision.shadowed() {
-                    let peer = task.peer;
-                    task.decider.hit(&snapshot, &shadow, Some(target), peer, query, AnswerKind::Passed, Now::read());
-                }
-                if decision.allow.is_some() {
-                    return true;
-                }
-                found = decision.blocked().map(|rule| (rule, target.clone()));
-                found.is_some()
+        let targets = if excepted {
+            Targets::Unknown
+        } else {
+            targets::check(&snapshot, &bytes, &mut |shadow, target| {
+                let peer = task.peer;
+                task.decider.hit(&snapshot, shadow, Some(target), peer, query, AnswerKind::Passed, Now::read());
             })
-            .is_none();
-            if broken && found.is_none() {
-                return Some(task.unusable(query));
-            }
-            if let Some((rule, target)) = found {
-                return task.blocked_target(&routes, &snapshot, query, &rule, &target, &reply).await;
+        };
+        if let (Some(cache), false) = (&self.cache, matches!(targets, Targets::Broken)) {
+            let generation = if matches!(targets, Targets::Unknown) { snapshot.generation() } else { 0 };
+            match id {
+                Some(id) => cache.checked(&key, id, generation),
+                None => _ = cache.insert(&key, &bytes, generation, epoch, Now::read().seconds()),
             }
         }
-        task.decider.count(Counter::Forwarded);
-        Some(task.relay(query, &reply.bytes))
+        match targets {
+            Targets::Broken => Some(task.unusable(query)),
+            Targets::Blocked(rule, target) => {
+                task.blocked_target(&routes, &snapshot, query, &rule, &target, &bytes).await
+            }
+            Targets::Unknown | Targets::Shadowed => {
+                task.decider.count(from);
+                Some(task.relay(query, &bytes))
+            }
+        }
     }
+
+    /// An answer from the cache or an upstream, if need be a stale one; `Err`: what is answered for lack of any.
+    async fn fetch(
+        &self,
+        task: &mut Task<'_>,
+        routes: &Routes,
+        query: &Query,
+        key: &Key<'_>,
+        epoch: u64,
+    ) -> Result<Fetched, Vec<u8>> {
+        // Another one's answer may have come while this query waited; and here are those the names of which have to
+        // be checked, and logged if a rule knows them.
+        if let Some(kept) = self.kept(task, query, key, false) {
+            return Ok(kept);
+        }
+        if let Some(answer) = task.unasked(query) {
+            return Err(answer);
+        }
+        let ask = task.ask(query, task.decider.name.to_name());
+        let reply = routes.upstream.ask(ask).await;
+        let failed = |reply: &Reply| reply.bytes.get(3).is_some_and(|&byte| u16::from(byte & 0xf) == rcode::SERVFAIL);
+        match &reply {
+            Ok(good) if !failed(good) => {}
+            _ => {
+                if let Some(stale) = self.kept(task, query, key, true) {
+                    return Ok(stale);
+                }
+            }
+        }
+        match reply {
+            Ok(reply) => Ok(Fetched { bytes: reply.bytes, from: Counter::Forwarded, id: None }),
+            Err(failure) => {
+                let (_, code, text) = describe(&failure);
+                if let Some(cache) = self.cache.as_ref().filter(|_| failure != Failure::Busy) {
+                    cache.insert_failure(key, code, text, epoch, Now::read().seconds());
+                }
+                Err(task.failed(query, &failure))
+            }
+        }
+    }
+
+    /// A whole answer from the cache, a stale one if upstreams have failed.
+    fn kept(&self, task: &Task<'_>, query: &Query, key: &Key<'_>, upstream_failed: bool) -> Option<Fetched> {
+        let age = Age { now: Now::read().seconds(), generation: 0, upstream_failed };
+        let (bytes, hit) = self.cache.as_ref()?.whole(key, task.message, query, &age)?;
+        let from = if hit.stale { Counter::Stale } else { Counter::Cached };
+        (!hit.truncated).then(|| Fetched { bytes: bytes.into(), from, id: Some(hit.id) })
+    }
+}
+
+/// An answer, and where it is from.
+struct Fetched {
+    bytes: Arc<[u8]>,
+    from: Counter,
+    /// Which one it is, if it is from the cache.
+    id: Option<u64>,
 }
 
 impl Task<'_> {
@@ -128,7 +189,7 @@ impl Task<'_> {
         query: &Query,
         found: &Match<'_>,
         target: &NameBuf,
-        reply: &Reply,
+        bytes: &[u8],
     ) -> Option<Vec<u8>> {
         let blocked = snapshot.blocked(found, 0);
         let asked = self.decider.asked(self.message, query, self.peer);
@@ -142,7 +203,7 @@ impl Task<'_> {
         match responded {
             Respond::Reply(len, _) => Some(self.done(len)),
             Respond::Drop => None,
-            Respond::Pass => Some(self.relay(query, &reply.bytes)),
+            Respond::Pass => Some(self.relay(query, bytes)),
             Respond::Chase(target, len, _) => Some(self.chase(routes, snapshot, query, found, target, len).await),
         }
     }
@@ -208,12 +269,7 @@ impl Task<'_> {
 
     /// SERVFAIL when no upstream answered.
     fn failed(&mut self, query: &Query, failure: &Failure) -> Vec<u8> {
-        let (counter, code, text): (_, _, &[u8]) = match failure {
-            Failure::Slow => (Counter::Failed, ede::NETWORK_ERROR, b"no upstream answered in time"),
-            Failure::Busy => (Counter::Overloaded, ede::NO_REACHABLE_AUTHORITY, b"too many queries under way"),
-            Failure::Dead => (Counter::Failed, ede::NO_REACHABLE_AUTHORITY, b"no upstream can be reached"),
-            Failure::Useless => (Counter::Failed, ede::INVALID_DATA, b"no upstream gave a usable answer"),
-        };
+        let (counter, code, text) = describe(failure);
         self.decider.count(counter);
         self.plain(query, rcode::SERVFAIL, Some(Ede { code, text }))
     }
@@ -236,5 +292,15 @@ impl Task<'_> {
         let mut out = std::mem::take(&mut self.out);
         out.truncate(len);
         out
+    }
+}
+
+/// How a failure is counted, and the extended error that tells of it.
+fn describe(failure: &Failure) -> (Counter, u16, &'static [u8]) {
+    match failure {
+        Failure::Slow => (Counter::Failed, ede::NETWORK_ERROR, b"no upstream answered in time"),
+        Failure::Busy => (Counter::Overloaded, ede::NO_REACHABLE_AUTHORITY, b"too many queries under way"),
+        Failure::Dead => (Counter::Failed, ede::NO_REACHABLE_AUTHORITY, b"no upstream can be reached"),
+        Failure::Useless => (Counter::Failed, ede::INVALID_DATA, b"no upstream gave a usable answer"),
     }
 }

@@ -268,7 +268,7 @@ fn upstream() -> Mock {
 fn every_way_to_block_for_every_type_and_dialect_over_both_transports() {
     let mock = upstream();
     let folder = Folder::new();
-    let server = Server::start(&folder, &lists(Setup::new(mock.address()), &folder));
+    let server = Server::start(&folder, &lists(Setup::new(mock.address()).uncached(), &folder));
     let udp = Udp::to(server.udp[0]);
     let mut tcp = Tcp::to(server.tcp[0]);
     let after = || Ask::new("order.example", rtype::A);

@@ -11,9 +11,9 @@ use crate::support::client::{Ask, Udp, rcode, rec, rtype};
 use crate::support::mock::{self, Mock, Say, dead_address};
 use crate::support::server::{Folder, Server, Setup, eventually};
 
-/// A server without lists that asks `mock`.
+/// A server without lists and cache that asks `mock`.
 fn open(mock: &Mock) -> Server {
-    Server::start(&Folder::new(), &Setup::new(mock.address()))
+    Server::start(&Folder::new(), &Setup::new(mock.address()).uncached())
 }
 
 #[test]

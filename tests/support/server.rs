@@ -116,6 +116,11 @@ impl Setup {
         self
     }
 
+    /// Without a cache: every query that may be asked on is.
+    pub fn uncached(self) -> Self {
+        self.more("[cache]\nsize = \"0B\"")
+    }
+
     /// All of `[hits]`.
     pub fn hits(mut self, text: &str) -> Self {
         self.hits = Some(text.into());

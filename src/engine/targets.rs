@@ -1,0 +1,52 @@
+//! The names an answer leads to, and what the rules say of them.
+
+use crate::name::NameBuf;
+use crate::set::Match;
+use crate::snapshot::Snapshot;
+use crate::wire;
+
+/// What the rules say.
+#[expect(clippy::large_enum_variant, reason = "it lives on the stack for a moment, where nothing may be allocated")]
+pub(super) enum Targets<'a> {
+    /// No rule that blocks or counts knows any of the names.
+    Unknown,
+    /// Rules of shadow lists know some; they were shown.
+    Shadowed,
+    /// This name is blocked, by this rule.
+    Blocked(Match<'a>, NameBuf),
+    /// The answer is malformed.
+    Broken,
+}
+
+/// Asks the rules about every name that `answer` leads to, in order, until one is blocked, or expressly allowed, which
+/// lets the rest pass. `shadowed` is shown the rules of shadow lists that know one.
+pub(super) fn check<'a>(
+    snapshot: &'a Snapshot,
+    answer: &[u8],
+    shadowed: &mut dyn FnMut(&Match<'a>, &NameBuf),
+) -> Targets<'a> {
+    let mut found = Targets::Unknown;
+    let walked = wire::targets(answer, &mut |target| {
+        let decision = snapshot.decide(target);
+        if let Some(shadow) = decision.shadowed() {
+            shadowed(&shadow, target);
+            found = Targets::Shadowed;
+        }
+        if decision.allow.is_some() {
+            return true;
+        }
+        match decision.blocked() {
+            Some(rule) => {
+                found = Targets::Blocked(rule, target.clone());
+                true
+            }
+            None => false,
+        }
+    });
+    match found {
+        // What stands before the fault counts.
+        Targets::Blocked(..) => found,
+        _ if walked.is_none() => Targets::Broken,
+        _ => found,
+    }
+}
