@@ -29,6 +29,8 @@ pub struct Decision<'a> {
     pub block: Option<Match<'a>>,
     /// The rule of a shadow list that would.
     pub shadow: Option<Match<'a>>,
+    /// Just one rule was seen to match.
+    pub alone: bool,
 }
 
 impl<'a> Decision<'a> {
@@ -91,7 +93,9 @@ impl Snapshot {
     /// Decides about a name (DESIGN section 2, precedence).
     pub fn decide(&self, name: &NameBuf) -> Decision<'_> {
         let mut decision = Decision::default();
+        let mut seen = 0;
         self.set.matches(name, |found| {
+            seen += 1;
             let list = &self.lists[usize::from(found.list)];
             let place = match (&found.kind.effect, list.mode) {
                 (Effect::Allow, Mode::Enforce) => &mut decision.allow,
@@ -104,6 +108,7 @@ impl Snapshot {
                 *place = Some(found);
             }
         });
+        decision.alone = seen == 1;
         decision
     }
 
@@ -133,6 +138,38 @@ impl Attribution for Snapshot {
                 found.push(rule);
             }
         });
+        self.explain(found)
+    }
+
+    fn causes_of(&self, rule: u32) -> Option<Vec<Cause>> {
+        if rule >= self.set.size().rules as u32 {
+            return None;
+        }
+        let named = self.set.rule(rule);
+        // Rules that were not seen are those like this one on the same name: a look at that name, or at one below it
+        // for rules that only cover those, shows them, and others that are left out here.
+        let below = u8::from(named.kind.scope == Scope::Below);
+        let mut buf = NameBuf::new();
+        let wire = if below == 1 { [b"\x01a", named.name].concat() } else { named.name.to_vec() };
+        buf.set_wire(&wire).ok()?;
+        let like = |other: &Match<'_>| {
+            other.below == below && other.kind.scope == named.kind.scope && other.kind.effect != Effect::Allow
+        };
+        let mut found = Vec::new();
+        self.set.all(&buf, |other| {
+            if like(&other) {
+                found.push(other);
+            }
+        });
+        let list = found.iter().find(|other| other.id == rule)?.list;
+        found.retain(|other| other.list == list);
+        Some(self.explain(found))
+    }
+}
+
+impl Snapshot {
+    /// The causes that these rules are, the one that decided first.
+    fn explain(&self, mut found: Vec<Match<'_>>) -> Vec<Cause> {
         found.sort_by_key(|rule| (rule.list, rule.below, rule.kind.scope != Scope::Exact, rule.id));
         let mut causes: Vec<Cause> = Vec::new();
         for found in found {

@@ -36,7 +36,7 @@ const OWNERS: &[(&str, &[&str])] = &[
     ("clap_mangen", &["cli"]),
     ("csv", &["list"]),
     ("encoding_rs", &["list"]),
-    ("foldhash", &["set", "cache", "limit", "local"]),
+    ("foldhash", &["set", "cache", "limit", "local", "hits"]),
     ("hickory-proto", &["upstream", "local", "list::rpz", "cli::why"]),
     ("hickory-resolver", &["upstream"]),
     ("hickory-server", &["local"]),

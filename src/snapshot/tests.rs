@@ -122,6 +122,29 @@ proptest! {
     }
 }
 
+proptest! {
+    #[test]
+    fn a_rule_seen_alone_explains_every_name_as_a_look_at_the_name_does(
+        rules in proptest::collection::vec(some_rule(), 0..6),
+        names in proptest::collection::vec(some_name(), 1..20),
+    ) {
+        // Each twice: those that are not seen beside the first count too.
+        let rules: Vec<_> = rules.iter().chain(&rules).cloned().collect();
+        let snapshot = compile(&rules);
+        for name in names {
+            let mut buf = NameBuf::new();
+            buf.set_wire(name.wire()).expect("a name");
+            let decision = snapshot.decide(&buf);
+            for (found, mode) in [(decision.blocked(), Mode::Enforce), (decision.shadowed(), Mode::Shadow)] {
+                if let Some(found) = found.filter(|_| decision.alone) {
+                    prop_assert_eq!(snapshot.causes_of(found.id), Some(snapshot.causes(name.wire(), mode)), "{}", name);
+                }
+            }
+        }
+        prop_assert_eq!(snapshot.causes_of(rules.len() as u32), None);
+    }
+}
+
 #[test]
 fn a_hit_is_attributed_to_every_rule_and_order() {
     let rule =
