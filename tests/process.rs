@@ -32,5 +32,7 @@ mod streams;
 mod systemd;
 #[path = "process/targets.rs"]
 mod targets;
+#[path = "process/workers.rs"]
+mod workers;
 #[path = "process/zones.rs"]
 mod zones;
