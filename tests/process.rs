@@ -14,6 +14,8 @@ mod configuration;
 mod dates;
 #[path = "process/dig.rs"]
 mod dig;
+#[path = "process/flood.rs"]
+mod flood;
 #[path = "process/forward.rs"]
 mod forward;
 #[path = "process/hits.rs"]
