@@ -14,6 +14,8 @@ mod configuration;
 mod dates;
 #[path = "process/dig.rs"]
 mod dig;
+#[path = "process/flood.rs"]
+mod flood;
 #[path = "process/forward.rs"]
 mod forward;
 #[path = "process/hits.rs"]
@@ -32,5 +34,7 @@ mod streams;
 mod systemd;
 #[path = "process/targets.rs"]
 mod targets;
+#[path = "process/workers.rs"]
+mod workers;
 #[path = "process/zones.rs"]
 mod zones;

@@ -179,7 +179,7 @@ fn all_problems_are_told_at_once_with_their_place() {
             "1:1: unknown key \"state_dri\"; perhaps \"state_dir\" is meant; known are: state_dir, start_without_lists, \
              server, upstream, cache, local, zone, answer, list, hits, reload",
             "3:1: unknown key \"lsiten\" in [server]; perhaps \"listen\" is meant; known are: listen, allow_from, workers, \
-             ready_file, tcp",
+             pin, ready_file, tcp",
             "4:11: [server] workers = \"4\": expected a whole number, found a text",
             "5:29: [server] allow_from = \"10.0.0.1/8\": bits are set behind the prefix",
             "7:8: [answer] mode = \"sinkhol\": not known; perhaps \"sinkhole\" is meant; choices are \"sinkhole\", \
@@ -317,9 +317,9 @@ fn what_needs_a_restart_is_named() {
     let old = good("");
     assert!(old.restart_needed(&old).is_empty());
     let new = good(
-        "state_dir = \"x\"\n[server]\nworkers = 2\n[server.tcp]\nidle = \"1s\"\n[hits]\nkeep = 1\n[answer]\nede = 15",
+        "state_dir = \"x\"\n[server]\nworkers = 2\npin = true\n[server.tcp]\nidle = \"1s\"\n[hits]\nkeep = 1\n[answer]\nede = 15",
     );
-    assert_eq!(old.restart_needed(&new), ["state_dir", "server.workers", "server.tcp.idle", "hits.keep"]);
+    assert_eq!(old.restart_needed(&new), ["state_dir", "server.workers", "server.pin", "server.tcp.idle", "hits.keep"]);
 }
 
 #[test]

@@ -13,7 +13,7 @@ use socket2::SockAddr;
 use super::UdpSocket;
 use super::address::{CONTROL, Control, Source, destination, from_kernel, write_source};
 
-/// Datagrams a batch: beyond 8 there is little left to gain, beyond 32 nothing (HICKORY.md, UDP path).
+/// Datagrams a batch: from 8 to 128 little lies between them, beyond 32 nothing (docs/performance.md).
 pub const BATCH: usize = 32;
 /// Room for one query. Longer ones are cut, and answered FORMERR.
 const IN: usize = 4096;
