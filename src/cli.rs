@@ -2,8 +2,10 @@
 
 mod args;
 mod check;
+mod load;
 mod logging;
 mod output;
+mod probe;
 mod why;
 
 use std::path::{Path, PathBuf};
@@ -57,6 +59,7 @@ fn dispatch(verb: Verb) -> Exit {
         Verb::Serve(config) => serve(&config),
         Verb::Check { config, all, json } => check::run(&config, all, json),
         Verb::Why(args) => why::run(&args),
+        Verb::Probe(args) => probe::run(&args),
         Verb::Version { json } => output::print(&version(json), Exit::Fine),
         Verb::Completions { shell } => {
             let mut script = Vec::new();

@@ -24,6 +24,8 @@ mod hits;
 mod hostile;
 #[path = "process/lists.rs"]
 mod lists;
+#[path = "process/probe.rs"]
+mod probe;
 #[path = "process/reload.rs"]
 mod reload;
 #[path = "process/restart.rs"]

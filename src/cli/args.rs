@@ -8,6 +8,7 @@ use std::path::PathBuf;
 use clap::{Args as ArgGroup, CommandFactory, Parser, Subcommand};
 use clap_complete::Shell;
 
+use super::probe::{self, ProbeArgs};
 use crate::hits::type_name;
 
 /// Shown below the list of verbs.
@@ -16,6 +17,7 @@ Examples:
   qalqan serve                             serve with ./config.toml
   qalqan check                             what the lists hold, and what could not be used
   qalqan why www.coinbase.com              is it blocked, why, and what does a client get
+  qalqan probe                             is every enforced name really blocked by the running server
 
 Exit status: 0 all is well, 1 somebody should look at what was printed, 2 it cannot start or the input is wrong.";
 
@@ -82,6 +84,9 @@ pub(super) enum Verb {
     /// Say what happens to a query for a name, and on which order
     #[command(after_help = WHY_EXAMPLES)]
     Why(WhyArgs),
+    /// Ask a running server every enforced name, and say what is not blocked
+    #[command(after_help = probe::EXAMPLES)]
+    Probe(Box<ProbeArgs>),
     /// Show the version
     Version {
         /// As JSON
@@ -119,7 +124,7 @@ pub(super) struct WhyArgs {
 }
 
 /// A record type as people write it: `AAAA`, `https`, `TYPE65`, `65`.
-fn record_type(text: &str) -> Result<u16, UnknownType> {
+pub(super) fn record_type(text: &str) -> Result<u16, UnknownType> {
     let upper = text.to_ascii_uppercase();
     let digits = upper.strip_prefix("TYPE").unwrap_or(&upper);
     if let Ok(number) = digits.parse() {
@@ -130,7 +135,7 @@ fn record_type(text: &str) -> Result<u16, UnknownType> {
 
 /// Not a record type.
 #[derive(Debug)]
-struct UnknownType;
+pub(super) struct UnknownType;
 
 impl fmt::Display for UnknownType {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -157,6 +157,13 @@ impl Progress {
         }
         Self { shown }
     }
+
+    /// Shows something else.
+    pub(super) fn update(&mut self, what: &dyn fmt::Display) {
+        if self.shown {
+            let _ = write!(io::stderr().lock(), "\r\x1b[K{what}");
+        }
+    }
 }
 
 impl Drop for Progress {
