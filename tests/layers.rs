@@ -49,7 +49,7 @@ const OWNERS: &[(&str, &[&str])] = &[
     ("sd-notify", &["system"]),
     ("serde", &["*"]),
     ("serde_json", &["*"]),
-    ("sha2", &["hits", "list", "reload", "store"]),
+    ("sha2", &["util", "hits"]),
     ("socket2", &["net"]),
     ("tempfile", &[]),
     ("tokio", &["system", "upstream", "local", "engine", "serve", "admin", "reload", "app"]),
