@@ -13,7 +13,7 @@ use scan::{Source, sources};
 const LAYERS: &[(u8, &[&str])] = &[
     (0, &["util", "name"]),
     (1, &["wire", "rule", "event", "net", "system"]),
-    (2, &["list", "set", "policy", "limit", "cache", "upstream", "local", "stats", "hits"]),
+    (2, &["list", "set", "policy", "limit", "cache", "upstream", "local", "stats", "hits", "audit"]),
     (3, &["snapshot", "store"]),
     (4, &["engine"]),
     (5, &["serve", "admin"]),
