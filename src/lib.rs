@@ -25,6 +25,7 @@
 //! | 2 | [`stats`] | exact counters |
 //! | 2 | [`hits`] | the hit log |
 //! | 2 | [`audit`] | the hash-chained log of what was decided, when and by whom |
+//! | 2 | [`history`] | every accepted version of every list |
 //! | 3 | [`snapshot`] | what one decision needs, swapped together |
 //! | 4 | [`engine`] | the decision, and resolving what it lets pass |
 //! | 5 | [`serve`] | listeners: UDP workers, TCP connections |
@@ -67,6 +68,7 @@ pub mod cli;
 pub mod config;
 pub mod engine;
 pub mod event;
+pub mod history;
 pub mod hits;
 pub mod limit;
 pub mod list;
