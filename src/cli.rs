@@ -1,6 +1,7 @@
 //! The verbs of the command line. Results go to stdout, everything else to stderr.
 
 mod args;
+mod audit;
 mod check;
 mod logging;
 mod output;
@@ -57,6 +58,7 @@ fn dispatch(verb: Verb) -> Exit {
         Verb::Serve(config) => serve(&config),
         Verb::Check { config, all, json } => check::run(&config, all, json),
         Verb::Why(args) => why::run(&args),
+        Verb::Audit { verb } => audit::run(&verb),
         Verb::Version { json } => output::print(&version(json), Exit::Fine),
         Verb::Completions { shell } => {
             let mut script = Vec::new();

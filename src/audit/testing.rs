@@ -43,8 +43,11 @@ pub(super) fn proof(state_dir: &Path, noted: &[Head]) -> Report {
     verify::prove(Walker::with(&folder(state_dir), 0).expect("a log"), noted).expect("readable")
 }
 
-/// Every segment, by name.
-pub(super) fn segments(state_dir: &Path) -> Vec<(String, Vec<u8>)> {
+/// Segments by name, with their bytes.
+pub(super) type Segments = Vec<(String, Vec<u8>)>;
+
+/// Every segment.
+pub(super) fn segments(state_dir: &Path) -> Segments {
     let folder = folder(state_dir);
     let read = |number| {
         let name = segment::name(number);

@@ -16,8 +16,8 @@ use crate::util::Now;
 const EVENTS: u64 = 24;
 
 /// That log: its segments and its head.
-fn original() -> &'static (Vec<(String, Vec<u8>)>, Head) {
-    static ORIGINAL: OnceLock<(Vec<(String, Vec<u8>)>, Head)> = OnceLock::new();
+fn original() -> &'static (Segments, Head) {
+    static ORIGINAL: OnceLock<(Segments, Head)> = OnceLock::new();
     ORIGINAL.get_or_init(|| {
         let dir = tempfile::tempdir().expect("a folder");
         let head = log(dir.path(), EVENTS);
@@ -71,7 +71,7 @@ fn tamper() -> impl Strategy<Value = Tamper> {
 type Lines = Vec<(usize, Vec<u8>)>;
 
 impl Tamper {
-    fn apply(&self, segments: &mut Vec<(String, Vec<u8>)>) {
+    fn apply(&self, segments: &mut Segments) {
         let total: usize = segments.iter().map(|(_, bytes)| bytes.len()).sum();
         let lines = EVENTS as usize;
         match *self {

@@ -1,5 +1,7 @@
 //! The command line as clap reads it; help, completions and the man page come from here.
 
+mod audit;
+
 use std::fmt;
 use std::io::{self, Write};
 use std::net::IpAddr;
@@ -8,6 +10,7 @@ use std::path::PathBuf;
 use clap::{Args as ArgGroup, CommandFactory, Parser, Subcommand};
 use clap_complete::Shell;
 
+pub(super) use self::audit::{AuditVerb, ExportArgs, ExportFormat, LogArg, VerifyArgs};
 use crate::hits::type_name;
 
 /// Shown below the list of verbs.
@@ -16,6 +19,7 @@ Examples:
   qalqan serve                             serve with ./config.toml
   qalqan check                             what the lists hold, and what could not be used
   qalqan why www.coinbase.com              is it blocked, why, and what does a client get
+  qalqan audit verify                      was the log of what was enforced changed?
 
 Exit status: 0 all is well, 1 somebody should look at what was printed, 2 it cannot start or the input is wrong.";
 
@@ -82,6 +86,13 @@ pub(super) enum Verb {
     /// Say what happens to a query for a name, and on which order
     #[command(after_help = WHY_EXAMPLES)]
     Why(WhyArgs),
+    /// Prove the audit log, or get events out of it
+    #[command(after_help = audit::EXAMPLES, disable_help_subcommand = true)]
+    Audit {
+        /// What to do with it
+        #[command(subcommand)]
+        verb: AuditVerb,
+    },
     /// Show the version
     Version {
         /// As JSON
@@ -159,14 +170,20 @@ pub(super) fn man(to: &mut dyn Write) -> io::Result<()> {
     page.render_description_section(to)?;
     page.render_subcommands_section(to)?;
     for verb in command.get_subcommands() {
-        writeln!(to, ".SH \"qalqan {}\"", verb.get_name())?;
-        let page = clap_mangen::Man::new(verb.clone());
-        page.render_description_section(to)?;
-        page.render_options_section(to)?;
-        page.render_extra_section(to)?;
+        man_verb(&format!("qalqan {}", verb.get_name()), verb, to)?;
     }
     page.render_extra_section(to)?;
     page.render_version_section(to)
+}
+
+/// The section of a verb, then those of its own verbs.
+fn man_verb(name: &str, verb: &clap::Command, to: &mut dyn Write) -> io::Result<()> {
+    writeln!(to, ".SH \"{name}\"")?;
+    let page = clap_mangen::Man::new(verb.clone());
+    page.render_description_section(to)?;
+    page.render_options_section(to)?;
+    page.render_extra_section(to)?;
+    verb.get_subcommands().try_for_each(|sub| man_verb(&format!("{name} {}", sub.get_name()), sub, to))
 }
 
 #[cfg(test)]
