@@ -354,6 +354,22 @@ fn operators_at_once_all_stand_in_it() {
 }
 
 #[test]
+fn a_log_is_proven_while_it_is_written() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let audit = Audit::with(dir.path(), SMALL, at(0)).expect("opened");
+    audit.record(By::Clock, event(0), at(0));
+    let writer = thread::spawn(move || (1..300).for_each(|number| audit.record(By::Clock, event(number), at(0))));
+    let mut noted = Vec::new();
+    while !writer.is_finished() {
+        let report = verify(&folder(dir.path()), &noted).expect("readable");
+        assert!(report.is_proven(), "{report:?}");
+        noted = report.head.into_iter().collect();
+    }
+    writer.join().expect("written");
+    assert_eq!(proof(dir.path(), &noted).events, 300);
+}
+
+#[test]
 fn a_group_larger_than_the_memory_for_it_is_written() {
     let dir = tempfile::tempdir().expect("a folder");
     let audit = Audit::with(dir.path(), SMALL, at(0)).expect("opened");

@@ -73,7 +73,7 @@ impl Audit {
     pub fn with(state_dir: &Path, options: Options, now: Now) -> Result<Self, OpenError> {
         let folder = super::folder(state_dir);
         let io = |path: &Path, error| OpenError::Io { path: path.to_owned(), error };
-        fs::create_dir_all(&folder).map_err(|error| io(&folder, error))?;
+        make(&folder).map_err(|error| io(&folder, error))?;
         let path = folder.join("lock");
         // Not truncated: another process may hold it.
         let lock = OpenOptions::new().create(true).truncate(false).write(true).mode(0o640).open(&path);
@@ -308,10 +308,19 @@ impl Drop for Writer {
     }
 }
 
+/// Makes the folder, and has its name on disk.
+fn make(folder: &Path) -> io::Result<()> {
+    if folder.is_dir() {
+        return Ok(());
+    }
+    fs::create_dir_all(folder)?;
+    folder.parent().map_or(Ok(()), segment::sync_folder)
+}
+
 /// A new segment with the first free number.
 fn create(folder: &Path, next: &mut u64) -> io::Result<Segment> {
-    // The folder may have been removed while we ran.
-    fs::create_dir_all(folder)?;
+    // It may have been removed while we ran.
+    make(folder)?;
     for _ in 0..MAX_TAKEN {
         let created = Segment::create(folder, *next);
         let taken = matches!(&created, Err(error) if error.kind() == io::ErrorKind::AlreadyExists);

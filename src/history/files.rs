@@ -36,10 +36,9 @@ impl Folder {
         if self.path.is_dir() {
             return Ok(());
         }
-        let made = fs::create_dir_all(&self.path).and_then(|()| match self.path.parent() {
-            Some(root) => File::open(root)?.sync_all(),
-            None => Ok(()),
-        });
+        // `history` itself may be new too.
+        let made = fs::create_dir_all(&self.path)
+            .and_then(|()| self.path.ancestors().skip(1).take(2).try_for_each(|folder| File::open(folder)?.sync_all()));
         made.map_err(|error| self.io("create", &self.path, error))
     }
 
