@@ -1,6 +1,7 @@
 //! The verbs of the command line. Results go to stdout, everything else to stderr.
 
 mod args;
+mod audit;
 mod check;
 mod load;
 mod logging;
@@ -60,6 +61,7 @@ fn dispatch(verb: Verb) -> Exit {
         Verb::Check { config, all, json } => check::run(&config, all, json),
         Verb::Why(args) => why::run(&args),
         Verb::Probe(args) => probe::run(&args),
+        Verb::Audit { verb } => audit::run(&verb),
         Verb::Version { json } => output::print(&version(json), Exit::Fine),
         Verb::Completions { shell } => {
             let mut script = Vec::new();

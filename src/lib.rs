@@ -8,7 +8,7 @@
 //!
 //! | layer | module | in a sentence |
 //! |---|---|---|
-//! | 0 | [`util`] | snapshot hand-over, time as a value, throttled logging |
+//! | 0 | [`util`] | snapshot hand-over, time as a value, throttled logging, SHA-256 |
 //! | 0 | [`name`] | domain names as lower-case wire bytes, read from what people write |
 //! | 1 | [`wire`] | hostile bytes in, answers out, in place |
 //! | 1 | [`rule`] | rules, the orders they rest on, and the table of a file's rules |
@@ -24,6 +24,8 @@
 //! | 2 | [`local`] | names answered here and never forwarded |
 //! | 2 | [`stats`] | exact counters |
 //! | 2 | [`hits`] | the hit log |
+//! | 2 | [`audit`] | the hash-chained log of what was decided, when and by whom |
+//! | 2 | [`history`] | every accepted version of every list |
 //! | 3 | [`snapshot`] | what one decision needs, swapped together |
 //! | 4 | [`engine`] | the decision, and resolving what it lets pass |
 //! | 5 | [`serve`] | listeners: UDP workers, TCP connections |
@@ -60,11 +62,13 @@
 //! | shadow | a list whose hits are counted but whose queries are answered as if it weren't there |
 
 pub mod app;
+pub mod audit;
 pub mod cache;
 pub mod cli;
 pub mod config;
 pub mod engine;
 pub mod event;
+pub mod history;
 pub mod hits;
 pub mod limit;
 pub mod list;

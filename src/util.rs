@@ -1,9 +1,13 @@
-//! Small things every layer may use: snapshot hand-over, time as a value, throttled logging.
+//! Small things every layer may use: snapshot hand-over, time as a value, throttled logging, SHA-256.
 
+mod digest;
 mod handover;
+mod slug;
 mod throttle;
 
+pub use digest::{BadDigest, Digest, Hasher};
 pub use handover::{Handover, Reader};
+pub use slug::slug;
 pub use throttle::Throttle;
 
 use std::time::{SystemTime, UNIX_EPOCH};

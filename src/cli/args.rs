@@ -1,5 +1,7 @@
 //! The command line as clap reads it; help, completions and the man page come from here.
 
+mod audit;
+
 use std::fmt;
 use std::io::{self, Write};
 use std::net::IpAddr;
@@ -9,6 +11,7 @@ use clap::{Args as ArgGroup, CommandFactory, Parser, Subcommand};
 use clap_complete::Shell;
 
 use super::probe::{self, ProbeArgs};
+pub(super) use self::audit::{AuditVerb, ExportArgs, ExportFormat, LogArg, VerifyArgs};
 use crate::hits::type_name;
 
 /// Shown below the list of verbs.
@@ -18,6 +21,7 @@ Examples:
   qalqan check                             what the lists hold, and what could not be used
   qalqan why www.coinbase.com              is it blocked, why, and what does a client get
   qalqan probe                             is every enforced name really blocked by the running server
+  qalqan audit verify                      was the log of what was enforced changed?
 
 Exit status: 0 all is well, 1 somebody should look at what was printed, 2 it cannot start or the input is wrong.";
 
@@ -87,6 +91,13 @@ pub(super) enum Verb {
     /// Ask a running server every enforced name, and say what is not blocked
     #[command(after_help = probe::EXAMPLES)]
     Probe(Box<ProbeArgs>),
+    /// Prove the audit log, or get events out of it
+    #[command(after_help = audit::EXAMPLES, disable_help_subcommand = true)]
+    Audit {
+        /// What to do with it
+        #[command(subcommand)]
+        verb: AuditVerb,
+    },
     /// Show the version
     Version {
         /// As JSON
@@ -164,14 +175,20 @@ pub(super) fn man(to: &mut dyn Write) -> io::Result<()> {
     page.render_description_section(to)?;
     page.render_subcommands_section(to)?;
     for verb in command.get_subcommands() {
-        writeln!(to, ".SH \"qalqan {}\"", verb.get_name())?;
-        let page = clap_mangen::Man::new(verb.clone());
-        page.render_description_section(to)?;
-        page.render_options_section(to)?;
-        page.render_extra_section(to)?;
+        man_verb(&format!("qalqan {}", verb.get_name()), verb, to)?;
     }
     page.render_extra_section(to)?;
     page.render_version_section(to)
+}
+
+/// The section of a verb, then those of its own verbs.
+fn man_verb(name: &str, verb: &clap::Command, to: &mut dyn Write) -> io::Result<()> {
+    writeln!(to, ".SH \"{name}\"")?;
+    let page = clap_mangen::Man::new(verb.clone());
+    page.render_description_section(to)?;
+    page.render_options_section(to)?;
+    page.render_extra_section(to)?;
+    verb.get_subcommands().try_for_each(|sub| man_verb(&format!("{name} {}", sub.get_name()), sub, to))
 }
 
 #[cfg(test)]

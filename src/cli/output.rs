@@ -19,6 +19,23 @@ pub(super) fn print(text: &str, exit: Exit) -> Exit {
     }
 }
 
+/// Writes a result that is too long to hold to stdout, as [`print`] does; `write` gives the exit status.
+pub(super) fn stream(write: impl FnOnce(&mut dyn Write) -> io::Result<Exit>) -> Exit {
+    let mut stdout = io::BufWriter::with_capacity(1 << 16, io::stdout().lock());
+    let written = write(&mut stdout).and_then(|exit| stdout.flush().map(|()| exit));
+    match written {
+        Ok(exit) => exit,
+        Err(error) => {
+            // What is still held would be written, and fail, once more.
+            let _ = stdout.into_parts();
+            match error.kind() {
+                io::ErrorKind::BrokenPipe => Exit::Fine,
+                _ => complain(&format_args!("cannot write to standard output: {error}")),
+            }
+        }
+    }
+}
+
 /// Says on stderr why something failed. There is nobody to tell if that fails too.
 pub(super) fn complain(error: &dyn fmt::Display) -> Exit {
     let style = Style::of(&io::stderr());
