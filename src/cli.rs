@@ -2,6 +2,7 @@
 
 mod args;
 mod check;
+mod lists;
 mod logging;
 mod output;
 mod why;
@@ -57,6 +58,9 @@ fn dispatch(verb: Verb) -> Exit {
         Verb::Serve(config) => serve(&config),
         Verb::Check { config, all, json } => check::run(&config, all, json),
         Verb::Why(args) => why::run(&args),
+        Verb::Lists(args) => lists::lists(&args),
+        Verb::Reload(args) => lists::reload(&args),
+        Verb::Flush { name, subtree, server } => lists::flush(&name, subtree, &server),
         Verb::Version { json } => output::print(&version(json), Exit::Fine),
         Verb::Completions { shell } => {
             let mut script = Vec::new();

@@ -22,6 +22,8 @@ mod hits;
 mod hostile;
 #[path = "process/lists.rs"]
 mod lists;
+#[path = "process/operate.rs"]
+mod operate;
 #[path = "process/reload.rs"]
 mod reload;
 #[path = "process/restart.rs"]

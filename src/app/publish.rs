@@ -160,10 +160,10 @@ impl Target for Publisher {
         Ok(self.published)
     }
 
-    fn advance(&mut self, now: UnixTime) -> Option<UnixTime> {
+    fn advance(&mut self, now: UnixTime) -> Published {
         let snapshot = self.snapshots.load().at(self.published.generation + 1, now);
         self.swap(snapshot, now);
-        self.published.next_change
+        self.published
     }
 
     fn status(&mut self, text: &str, phase: Phase) {
