@@ -3,6 +3,7 @@
 mod args;
 mod audit;
 mod check;
+mod lists;
 mod load;
 mod logging;
 mod output;
@@ -62,6 +63,9 @@ fn dispatch(verb: Verb) -> Exit {
         Verb::Why(args) => why::run(&args),
         Verb::Probe(args) => probe::run(&args),
         Verb::Audit { verb } => audit::run(&verb),
+        Verb::Lists(args) => lists::lists(&args),
+        Verb::Reload(args) => lists::reload(&args),
+        Verb::Flush { name, subtree, server } => lists::flush(&name, subtree, &server),
         Verb::Version { json } => output::print(&version(json), Exit::Fine),
         Verb::Completions { shell } => {
             let mut script = Vec::new();

@@ -29,6 +29,7 @@
 //! | 3 | [`snapshot`] | what one decision needs, swapped together |
 //! | 4 | [`engine`] | the decision, and resolving what it lets pass |
 //! | 5 | [`serve`] | listeners: UDP workers, TCP connections |
+//! | 5 | [`admin`] | the control socket: what operators ask a running server |
 //! | 6 | [`config`] | the configuration file |
 //! | 7 | [`reload`] | watch, read, publish; last good kept |
 //! | 8 | [`app`] | composition |
@@ -61,6 +62,7 @@
 //! | hit | one query that matched a rule; it is counted exactly and logged |
 //! | shadow | a list whose hits are counted but whose queries are answered as if it weren't there |
 
+pub mod admin;
 pub mod app;
 pub mod audit;
 pub mod cache;

@@ -1,4 +1,9 @@
-//! What one decision needs, swapped together: the set, the policy of each list, who may ask.
+//! What one decision needs, swapped together: the set, the policy of each list, who may ask; and whom new versions of
+//! lists are tried on.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::event::{Attribution, Cause};
 use crate::limit::Acl;
@@ -18,6 +23,28 @@ pub struct Snapshot {
     set: Set,
     lists: Box<[ListPolicy]>,
     acl: Acl,
+    canaries: Box<[Canary]>,
+}
+
+/// Clients for whom other rules hold: new versions of lists, on trial.
+#[derive(Clone, Debug)]
+pub struct Canary {
+    clients: Acl,
+    /// Without canaries of its own.
+    snapshot: Arc<Snapshot>,
+    queries: Arc<AtomicU64>,
+}
+
+impl Canary {
+    /// `snapshot` holds for `clients`; `queries` counts what they ask.
+    pub fn new(clients: Acl, snapshot: Arc<Snapshot>, queries: Arc<AtomicU64>) -> Self {
+        Self { clients, snapshot, queries }
+    }
+
+    /// What holds for them.
+    pub fn snapshot(&self) -> &Arc<Snapshot> {
+        &self.snapshot
+    }
 }
 
 /// What the rules say of a name.
@@ -62,12 +89,59 @@ impl Snapshot {
         acl: Acl,
         now: UnixTime,
     ) -> Result<Self, TooManyRules> {
-        Ok(Self { generation, set: Set::build(parts, now)?, lists: lists.into(), acl })
+        Ok(Self { generation, set: Set::build(parts, now)?, lists: lists.into(), acl, canaries: Box::default() })
     }
 
-    /// The same rules with the order dates looked at anew.
+    /// With these clients apart; of two that a client belongs to, the first counts.
+    pub fn with_canaries(self, canaries: Vec<Canary>) -> Self {
+        Self { canaries: canaries.into(), ..self }
+    }
+
+    /// The same rules with the order dates looked at anew. The canaries get the generations that follow.
     pub fn at(&self, generation: u64, now: UnixTime) -> Self {
-        Self { generation, set: self.set.at(now), lists: self.lists.clone(), acl: self.acl.clone() }
+        let later = |(number, canary): (u64, &Canary)| Canary {
+            snapshot: Arc::new(canary.snapshot.at(number, now)),
+            ..canary.clone()
+        };
+        Self {
+            generation,
+            set: self.set.at(now),
+            lists: self.lists.clone(),
+            acl: self.acl.clone(),
+            canaries: (generation + 1..).zip(&self.canaries).map(later).collect(),
+        }
+    }
+
+    /// What holds for this client.
+    pub fn of(&self, client: IpAddr) -> &Self {
+        self.canaries.iter().find(|canary| canary.clients.allows(client)).map_or(self, |canary| &canary.snapshot)
+    }
+
+    /// The same, for a query that just came in: it is counted.
+    pub fn enter(&self, client: IpAddr) -> &Self {
+        match self.canaries.iter().find(|canary| canary.clients.allows(client)) {
+            Some(canary) => {
+                canary.queries.fetch_add(1, Ordering::Relaxed);
+                &canary.snapshot
+            }
+            None => self,
+        }
+    }
+
+    /// Clients for whom other rules hold.
+    pub fn canaries(&self) -> &[Canary] {
+        &self.canaries
+    }
+
+    /// The last generation it takes up, its canaries' included.
+    pub fn last_generation(&self) -> u64 {
+        self.generation + self.canaries.len() as u64
+    }
+
+    /// The next moment after `now` at which a rule starts or ends for anybody.
+    pub fn next_change(&self, now: UnixTime) -> Option<UnixTime> {
+        let sets = std::iter::once(&self.set).chain(self.canaries.iter().map(|canary| &canary.snapshot.set));
+        sets.filter_map(|set| set.next_change(now)).min()
     }
 
     /// Counts publishes.

@@ -24,6 +24,8 @@ mod hits;
 mod hostile;
 #[path = "process/lists.rs"]
 mod lists;
+#[path = "process/operate.rs"]
+mod operate;
 #[path = "process/probe.rs"]
 mod probe;
 #[path = "process/reload.rs"]

@@ -10,8 +10,8 @@ use std::path::PathBuf;
 use clap::{Args as ArgGroup, CommandFactory, Parser, Subcommand};
 use clap_complete::Shell;
 
-use super::probe::{self, ProbeArgs};
 pub(super) use self::audit::{AuditVerb, ExportArgs, ExportFormat, LogArg, VerifyArgs};
+use super::probe::{self, ProbeArgs};
 use crate::hits::type_name;
 
 /// Shown below the list of verbs.
@@ -58,6 +58,33 @@ leads (CNAME, HTTPS) to a blocked name.
 
 Exit status: 0 decided, 2 not a name, or the server would not start.";
 
+/// Shown by `lists --help`.
+const LISTS_EXAMPLES: &str = "\
+Examples:
+  qalqan lists
+  qalqan lists --json | jq '.lists[] | select(.state != \"current\")'
+
+It asks the running server; if none runs, it shows what the last one left in state_dir.
+
+Exit status: 0 all lists are current, 1 one is not, 2 nothing is known.";
+
+/// Shown by `reload --help`.
+const RELOAD_EXAMPLES: &str = "\
+Examples:
+  qalqan reload                            what SIGHUP does, and wait for it
+
+Changes are noticed by themselves within a second; this is for who wants to know that they are in force.
+
+Exit status: 0 in force, 1 in force but a list is not current, 2 not in force.";
+
+/// Shown by `flush --help`.
+const FLUSH_EXAMPLES: &str = "\
+Examples:
+  qalqan flush www.example.com             forget its answers
+  qalqan flush --subtree example.com       and those of all names below it
+
+Exit status: 0 done, 2 no server, or not a name.";
+
 /// A DNS-level blocking resolver: answers ordered names itself, forwards all others, and writes every hit down.
 #[derive(Debug, Parser)]
 #[command(name = "qalqan", version, after_help = EXAMPLES, max_term_width = 100, disable_help_subcommand = true)]
@@ -97,6 +124,24 @@ pub(super) enum Verb {
         /// What to do with it
         #[command(subcommand)]
         verb: AuditVerb,
+    },
+    /// Show the lists of the running server: where each stands, what it holds, what went wrong
+    #[command(after_help = LISTS_EXAMPLES)]
+    Lists(ServerArgs),
+    /// Have the running server read configuration and lists again, and wait until that is in force
+    #[command(after_help = RELOAD_EXAMPLES)]
+    Reload(ServerArgs),
+    /// Have the running server forget cached answers
+    #[command(after_help = FLUSH_EXAMPLES)]
+    Flush {
+        /// Domain name, in any script
+        #[arg(value_name = "NAME")]
+        name: String,
+        /// All names below it too
+        #[arg(long)]
+        subtree: bool,
+        #[command(flatten)]
+        server: ServerArgs,
     },
     /// Show the version
     Version {
@@ -155,6 +200,16 @@ impl fmt::Display for UnknownType {
 }
 
 impl std::error::Error for UnknownType {}
+
+/// Which running server, and how its answer is shown.
+#[derive(Debug, ArgGroup)]
+pub(super) struct ServerArgs {
+    #[command(flatten)]
+    pub(super) config: ConfigArg,
+    /// As JSON
+    #[arg(long)]
+    pub(super) json: bool,
+}
 
 /// Which configuration.
 #[derive(Debug, ArgGroup)]

@@ -101,6 +101,7 @@ impl Decider {
     /// Decides about a message. `out` must hold 512 octets at least, and should hold as many as the transport may send.
     pub fn decide(&mut self, snapshot: &Snapshot, message: &[u8], peer: Peer, now: Now, out: &mut [u8]) -> Verdict {
         self.counters.bump(Counter::Received);
+        let snapshot = snapshot.enter(peer.address.ip());
         match self.look(snapshot, message, peer, Some(now), out) {
             Look::Reply(len) => Verdict::Reply(len),
             Look::Drop => Verdict::Drop,

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::list::{FileReport, Format, Refusal, SourceError};
-use crate::rule::FileRules;
+use crate::rule::{FileRules, Mode, Role};
 pub use crate::util::Digest;
 use crate::util::UnixTime;
 
@@ -53,6 +53,10 @@ pub struct ListReport {
     pub name: String,
     /// File or folder as the operator wrote it.
     pub source: String,
+    /// Block or allow.
+    pub role: Role,
+    /// Enforce or shadow.
+    pub mode: Mode,
     /// Where what is in force stands: the worst of the files, but for those that were never in force (see `error`).
     pub state: State,
     /// Its files, sorted by name.
