@@ -128,7 +128,7 @@ async fn run(settings: Settings) -> Result<(), Vec<AppError>> {
     let control = Control::new(settings.clone(), loader, target, &loaded, published);
     drop(loaded);
     let control = tokio::spawn(control.run(triggers));
-    let refresh = tokio::spawn(Arc::clone(&engine).refresh());
+    let refresh = serving.runtime().spawn(Arc::clone(&engine).refresh());
     let watchdog = tokio::spawn(system::keep_alive(pulse(serving.pulse())));
 
     until_terminated(signals, &trigger).await;

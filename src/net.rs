@@ -1,9 +1,13 @@
 //! Sockets: binding, batches of datagrams, answers from the address that was asked. The only `unsafe`.
 
 mod address;
+mod epoll;
+mod mail;
 mod mmsg;
 
 pub use address::Source;
+pub use epoll::{Epoll, Events};
+pub use mail::{Connected, Inbox, Outbox};
 pub use mmsg::{BATCH, Batch, Datagram, Poller};
 
 use std::io;

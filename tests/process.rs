@@ -32,5 +32,7 @@ mod streams;
 mod systemd;
 #[path = "process/targets.rs"]
 mod targets;
+#[path = "process/waiting.rs"]
+mod waiting;
 #[path = "process/zones.rs"]
 mod zones;

@@ -55,8 +55,9 @@ const SERVERS: [Server; 1] = [Server::System];
 const MAX_SERVERS: usize = 16;
 /// `timeout`: stub resolvers ask again after 5 s (resolv.conf(5)), we must be done well before.
 const TIMEOUT: Limits<Duration> = Limits { default: secs(2), min: Duration::from_millis(100), max: secs(30) };
-/// `max_in_flight` of all upstreams; each is a socket.
-const MAX_IN_FLIGHT: Limits<usize> = Limits { default: 2000, min: 1, max: 100_000 };
+/// `max_in_flight` of all upstreams: ten thousand a second and more, when they take a second to answer. Each takes some
+/// kilobytes, so this is a bound of memory too.
+const MAX_IN_FLIGHT: Limits<usize> = Limits { default: 16_000, min: 1, max: 100_000 };
 /// `size` of the cache: the names a network of some thousand clients asks for.
 const CACHE_SIZE: Limits<u64> = Limits { default: 64 << 20, min: 0, max: 64 << 30 };
 /// `min_ttl`: what is said is kept to.
@@ -128,6 +129,7 @@ pub(super) fn upstream(mut table: Table<'_>, listen: &[SocketAddr]) -> upstream:
     let servers = table.texts("servers", 1..=MAX_SERVERS, server).unwrap_or_else(|| SERVERS.to_vec());
     let timeout = table.duration("timeout", TIMEOUT);
     let max_in_flight = table.count("max_in_flight", MAX_IN_FLIGHT);
+    let mix_case = table.flag("mix_case", false);
     let mut zones: Vec<ZoneSettings> = Vec::new();
     for mut zone in table.tables("zone", MAX_ZONES) {
         let name = zone_name(&mut zone, zones.iter().map(|known| &known.name));
@@ -139,7 +141,7 @@ pub(super) fn upstream(mut table: Table<'_>, listen: &[SocketAddr]) -> upstream:
         }
     }
     table.finish();
-    upstream::Settings { servers, zones, timeout, max_in_flight }
+    upstream::Settings { servers, zones, timeout, max_in_flight, mix_case }
 }
 
 /// `[cache]`
