@@ -17,8 +17,15 @@ fn resident() -> usize {
 #[test]
 fn the_size_is_kept_to_within_a_tenth_of_real_memory() {
     const SIZE: usize = 64 << 20;
-    let settings =
-        Settings { size: SIZE, min_ttl: 0, max_ttl: 3600, max_negative_ttl: 3600, servfail_ttl: 5, stale: 3600 };
+    let settings = Settings {
+        size: SIZE,
+        min_ttl: 0,
+        max_ttl: 3600,
+        max_negative_ttl: 3600,
+        servfail_ttl: 5,
+        stale: 3600,
+        stale_after: std::time::Duration::from_millis(1800),
+    };
     let cache = Cache::new(&settings).expect("a size");
     let before = resident();
     for number in 0..600_000_u32 {

@@ -70,6 +70,9 @@ const CACHE_MAX_NEGATIVE: Limits<Duration> = Limits { default: secs(3600), min: 
 const CACHE_SERVFAIL: Limits<Duration> = Limits { default: secs(5), min: secs(0), max: secs(300) };
 /// `stale`: one to three days (RFC 8767 section 5).
 const CACHE_STALE: Limits<Duration> = Limits { default: secs(86_400), min: secs(0), max: secs(7 * 86_400) };
+/// `stale_after`: what RFC 8767 section 5 recommends, as clients begin to ask again after two seconds.
+const CACHE_STALE_AFTER: Limits<Duration> =
+    Limits { default: Duration::from_millis(1800), min: Duration::from_millis(10), max: secs(30) };
 /// How many zones, of either kind, there may be.
 const MAX_ZONES: usize = 1000;
 /// Addresses of one own name.
@@ -151,12 +154,13 @@ pub(super) fn cache(mut table: Table<'_>) -> cache::Settings {
     let max_negative_ttl = seconds("max_negative_ttl", CACHE_MAX_NEGATIVE);
     let servfail_ttl = seconds("servfail_ttl", CACHE_SERVFAIL);
     let stale = seconds("stale", CACHE_STALE);
+    let stale_after = table.duration("stale_after", CACHE_STALE_AFTER);
     let size = usize::try_from(table.size("size", CACHE_SIZE)).unwrap_or(usize::MAX);
     if min_ttl > max_ttl {
         table.problem("`min_ttl` is longer than `max_ttl`");
     }
     table.finish();
-    cache::Settings { size, min_ttl, max_ttl, max_negative_ttl, servfail_ttl, stale }
+    cache::Settings { size, min_ttl, max_ttl, max_negative_ttl, servfail_ttl, stale, stale_after }
 }
 
 /// `[local]` and the `[[zone]]`s of `top`.
