@@ -98,6 +98,7 @@ fn decider(log: &HitLog, messages: &[Vec<u8>], filled: bool) -> Decider {
         max_negative_ttl: 3600,
         servfail_ttl: 5,
         stale: 86_400,
+        stale_after: Duration::from_millis(1800),
     };
     let cache = Cache::new(&settings).expect("a size");
     for message in messages.iter().filter(|_| filled) {

@@ -140,7 +140,7 @@ async fn run(settings: Settings) -> Result<(), Vec<AppError>> {
     let status = tokio::spawn(operators.clone().keep_status(settings.state_dir.clone()));
     let operators = tokio::spawn(operators.run(asked));
     let reloading = tokio::spawn(reloading.run(triggers));
-    let refresh = tokio::spawn(Arc::clone(&engine).refresh());
+    let refresh = serving.runtime().spawn(Arc::clone(&engine).refresh());
     let watchdog = tokio::spawn(system::keep_alive(pulse(serving.pulse())));
 
     until_terminated(signals, &trigger).await;

@@ -141,6 +141,7 @@ impl Settings {
             ("cache.max_negative_ttl", self.cache.max_negative_ttl != new.cache.max_negative_ttl),
             ("cache.servfail_ttl", self.cache.servfail_ttl != new.cache.servfail_ttl),
             ("cache.stale", self.cache.stale != new.cache.stale),
+            ("cache.stale_after", self.cache.stale_after != new.cache.stale_after),
             ("hits.file", self.hits.file != new.hits.file),
             ("hits.clients", self.hits.clients != new.hits.clients),
             ("hits.max_size", self.hits.max_size != new.hits.max_size),

@@ -2,10 +2,14 @@
 
 mod address;
 mod cpu;
+mod epoll;
+mod mail;
 mod mmsg;
 
 pub use address::Source;
 pub use cpu::pin_thread;
+pub use epoll::{Epoll, Events};
+pub use mail::{Connected, Inbox, Outbox};
 pub use mmsg::{BATCH, Batch, Datagram, Poller};
 
 use std::io;

@@ -81,6 +81,7 @@ fn cache() -> Cache {
         max_negative_ttl: 3600,
         servfail_ttl: 5,
         stale: 0,
+        stale_after: std::time::Duration::from_millis(1800),
     };
     Cache::new(&settings).expect("a size")
 }

@@ -38,6 +38,8 @@ mod streams;
 mod systemd;
 #[path = "process/targets.rs"]
 mod targets;
+#[path = "process/waiting.rs"]
+mod waiting;
 #[path = "process/workers.rs"]
 mod workers;
 #[path = "process/zones.rs"]
