@@ -139,7 +139,7 @@ impl Attribution for Snapshot {
             let rule = self.set.rule(found.id);
             let mut pattern = String::new();
             // Writing to a String cannot fail.
-            let _ = show_pattern(rule.name, rule.kind.scope, &mut pattern);
+            let _ = show_pattern(buf.suffix(usize::from(found.below)), rule.kind.scope, &mut pattern);
             let list = &self.lists[usize::from(found.list)].name;
             let file = self.set.parts()[found.part as usize].rules.path();
             let known = causes.iter().position(|c| *c.list == **list && *c.file == **file && c.rule == pattern);

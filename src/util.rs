@@ -1,9 +1,11 @@
-//! Small things every layer may use: snapshot hand-over, time as a value, throttled logging.
+//! Small things every layer may use: snapshot hand-over, time as a value, throttled logging, packed numbers.
 
 mod handover;
+mod packed;
 mod throttle;
 
 pub use handover::{Handover, Reader};
+pub use packed::Packed;
 pub use throttle::Throttle;
 
 use std::time::{SystemTime, UNIX_EPOCH};
