@@ -1,8 +1,11 @@
 //! Composition: build everything in order, run, drain. No logic of its own.
 
 mod counters;
+mod operate;
 mod publish;
+mod replace;
 
+pub use operate::last_status;
 pub use publish::{compile, routes_errors};
 
 use std::fmt;
@@ -13,6 +16,7 @@ use std::sync::Arc;
 
 use tokio::sync::mpsc;
 
+use crate::admin::{Asked, Socket, SocketError};
 use crate::config::Settings;
 use crate::engine::Engine;
 use crate::hits::{HitLog, HitLogError};
@@ -26,6 +30,7 @@ use crate::system::{self, ActivationError, Request, Signals};
 use crate::upstream::UpstreamError;
 use crate::util::Now;
 
+use self::operate::Operators;
 use self::publish::Publisher;
 
 /// Why the server did not start, or did not go on.
@@ -39,6 +44,8 @@ pub enum AppError {
     Activation(ActivationError),
     /// A passed socket cannot be used.
     Passed(String, io::Error),
+    /// The control socket.
+    Control(SocketError),
     /// Lists cannot be read.
     Lists(reload::StartError),
     /// Lists are too large.
@@ -65,6 +72,7 @@ impl fmt::Display for AppError {
             Self::Bind(errors) => lines(f, errors),
             Self::Activation(error) => error.fmt(f),
             Self::Passed(name, error) => write!(f, "the socket {name} passed in by systemd cannot be used: {error}"),
+            Self::Control(error) => error.fmt(f),
             Self::Lists(error) => error.fmt(f),
             Self::Rules(error) => error.fmt(f),
             Self::Local(errors) => lines(f, errors),
@@ -110,7 +118,8 @@ pub fn serve(settings: Settings) -> Result<(), Vec<AppError>> {
 /// Builds, runs, drains.
 async fn run(settings: Settings) -> Result<(), Vec<AppError>> {
     let signals = Signals::listen().map_err(|error| vec![AppError::System("cannot take signals", error)])?;
-    let Parts { bound, hits, loader, loaded, publisher, engine, stats } = build(&settings)?;
+    let Parts { bound, control, hits, loader, loaded, publisher, engine, stats } = build(&settings)?;
+    let (socket, asked) = control;
     let summary = bound.summary();
     let published = publisher.published();
     let one = |error| vec![error];
@@ -126,9 +135,12 @@ async fn run(settings: Settings) -> Result<(), Vec<AppError>> {
     tracing::info!(version = env!("CARGO_PKG_VERSION"), "{status}");
     target.status(&status, reload::Phase::Ready);
     let (trigger, triggers) = mpsc::channel(4);
-    let control = Control::new(settings.clone(), loader, target, &loaded, published);
+    let reloading = Control::new(settings.clone(), loader, target, &loaded, published);
     drop(loaded);
-    let control = tokio::spawn(control.run(triggers));
+    let operators = Operators::new(Arc::clone(&engine), reloading.board(), trigger.clone());
+    let status = tokio::spawn(operators.clone().keep_status(settings.state_dir.clone()));
+    let operators = tokio::spawn(operators.run(asked));
+    let reloading = tokio::spawn(reloading.run(triggers));
     let refresh = tokio::spawn(Arc::clone(&engine).refresh());
     let watchdog = tokio::spawn(system::keep_alive(pulse(serving.pulse())));
 
@@ -140,7 +152,10 @@ async fn run(settings: Settings) -> Result<(), Vec<AppError>> {
     serving.stop().await;
     // A reload under way may finish or not; what it would publish nobody asks any more.
     drop(trigger);
-    control.abort();
+    reloading.abort();
+    operators.abort();
+    status.abort();
+    drop(socket);
     refresh.abort();
     drop(engine);
     if let Some(log) = Arc::into_inner(hits) {
@@ -159,6 +174,7 @@ async fn run(settings: Settings) -> Result<(), Vec<AppError>> {
 /// What [`build`] has made.
 struct Parts {
     bound: Bound,
+    control: (Socket, mpsc::Receiver<Asked>),
     hits: Arc<HitLog>,
     loader: Loader,
     loaded: reload::Loaded,
@@ -176,10 +192,13 @@ fn build(settings: &Settings) -> Result<Parts, Vec<AppError>> {
         .and_then(|passed| Bound::bind(&settings.server, passed).map_err(AppError::Bind))
         .map_err(&mut keep)
         .ok();
+    // Without the folder there is no socket either, which is said once.
+    let control =
+        state.map(|()| Socket::open(&settings.state_dir).map_err(|error| keep(AppError::Control(error))).ok());
     let hits = HitLog::start(&settings.hits).map(Arc::new).map_err(|error| keep(AppError::Hits(error))).ok();
     let mut loader = Loader::new(Some(settings.state_dir.clone()));
     let loaded = reload::first(settings, &mut loader).map_err(|error| keep(AppError::Lists(error))).ok();
-    let (Some(()), Some(bound), Some(hits), Some(loaded)) = (state, bound, hits, loaded) else {
+    let (Some(Some(control)), Some(bound), Some(hits), Some(loaded)) = (control, bound, hits, loaded) else {
         // What depends on these is still looked at, so that all problems are told at once.
         errors.extend(publish::routes_errors(settings));
         return Err(errors);
@@ -188,7 +207,7 @@ fn build(settings: &Settings) -> Result<Parts, Vec<AppError>> {
     let own = bound.socket_addresses();
     let parts = loaded.parts.clone();
     let (publisher, engine) = Publisher::new(settings, own, parts, Now::read().seconds(), Arc::clone(&stats), &hits)?;
-    Ok(Parts { bound, hits, loader, loaded, publisher, engine, stats })
+    Ok(Parts { bound, control, hits, loader, loaded, publisher, engine, stats })
 }
 
 /// Hands signals on until one of them ends the service.

@@ -5,6 +5,7 @@
 //! were checked; [`Hit::checked`] says whether that still holds.
 
 mod entry;
+mod index;
 mod shard;
 #[cfg(test)]
 mod tests;
@@ -26,6 +27,9 @@ use self::shard::Shard;
 const MAX_SHARDS: usize = 64;
 /// The least room of a part.
 const MIN_SHARD: usize = 256 << 10;
+
+/// Places looked at under one lock when names are forgotten: some tens of microseconds.
+const FLUSH_STEP: usize = 1024;
 
 /// What is kept, and for how long. Seconds where not said otherwise.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -182,7 +186,7 @@ impl Cache {
         }
     }
 
-    /// Counts how often [`Self::clear`] was called: to be read before an upstream is asked, and given to
+    /// Counts how often [`Self::clear`] or [`Self::flush`] was called: to be read before an upstream is asked, and given to
     /// [`Self::insert`].
     pub fn epoch(&self) -> u64 {
         self.epoch.load(Ordering::Acquire)
@@ -202,10 +206,22 @@ impl Cache {
         self.put(key, entry, epoch, now)
     }
 
-    /// Forgets a name, and with `subtree` all below it; gives how many answers that were.
+    /// Forgets a name, and with `subtree` all below it; gives how many answers that were. What is being asked for now is
+    /// not kept either, whatever its name. Nobody who wants an answer waits for longer than a step of this takes.
     pub fn flush(&self, name: &Name, subtree: bool) -> usize {
+        self.epoch.fetch_add(1, Ordering::AcqRel);
         let picked = |known: &[u8]| known == name.wire() || (subtree && name::is_at_or_below(known, name.wire()));
-        (0..self.shards.len()).map(|at| self.write(at as u64).flush(picked)).sum()
+        let mut count = 0;
+        for at in 0..self.shards.len() {
+            let mut from = Some(0);
+            // Between two steps entries may only come into what was walked already if they were asked for since.
+            while let Some(start) = from {
+                let (found, next) = self.write(at as u64).flush(start, FLUSH_STEP, picked);
+                count += found;
+                from = next;
+            }
+        }
+        count
     }
 
     /// Forgets everything, also what is being asked for now.
@@ -229,7 +245,7 @@ impl Cache {
         fill
     }
 
-    /// Puts an entry in, unless all was cleared since it was asked for.
+    /// Puts an entry in, unless something was forgotten since it was asked for.
     fn put(&self, key: &Key<'_>, mut entry: Entry, epoch: u64, now: UnixTime) -> bool {
         entry.id = self.ids.fetch_add(1, Ordering::Relaxed);
         let hash = self.hash(key);
@@ -239,7 +255,7 @@ impl Cache {
         if entry.is_failure() && shard.get(hash, key).is_some_and(good) {
             return false;
         }
-        // Read under the lock: a clearing that comes now clears this entry too.
+        // Read under the lock: a clearing or flush that comes now sees this entry too.
         self.epoch() == epoch && shard.insert(hash, entry)
     }
 

@@ -1,9 +1,13 @@
 //! The verbs of the command line. Results go to stdout, everything else to stderr.
 
 mod args;
+mod audit;
 mod check;
+mod lists;
+mod load;
 mod logging;
 mod output;
+mod probe;
 mod why;
 
 use std::path::{Path, PathBuf};
@@ -57,6 +61,11 @@ fn dispatch(verb: Verb) -> Exit {
         Verb::Serve(config) => serve(&config),
         Verb::Check { config, all, json } => check::run(&config, all, json),
         Verb::Why(args) => why::run(&args),
+        Verb::Probe(args) => probe::run(&args),
+        Verb::Audit { verb } => audit::run(&verb),
+        Verb::Lists(args) => lists::lists(&args),
+        Verb::Reload(args) => lists::reload(&args),
+        Verb::Flush { name, subtree, server } => lists::flush(&name, subtree, &server),
         Verb::Version { json } => output::print(&version(json), Exit::Fine),
         Verb::Completions { shell } => {
             let mut script = Vec::new();

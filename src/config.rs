@@ -128,6 +128,7 @@ impl Settings {
             ("state_dir", self.state_dir != new.state_dir),
             ("server.listen", self.server.listen != new.server.listen),
             ("server.workers", self.server.workers != new.server.workers),
+            ("server.pin", self.server.pin != new.server.pin),
             ("server.ready_file", self.server.ready_file != new.server.ready_file),
             ("server.tcp.idle", old_tcp.idle != new_tcp.idle),
             ("server.tcp.total", old_tcp.total != new_tcp.total),

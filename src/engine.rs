@@ -15,6 +15,7 @@ use tokio::sync::mpsc;
 use crate::cache::Cache;
 use crate::hits::HitLog;
 use crate::local::Local;
+use crate::name::Name;
 use crate::snapshot::Snapshot;
 use crate::stats::Stats;
 use crate::upstream::Upstream;
@@ -64,6 +65,11 @@ impl Engine {
     /// The snapshot in force, for who looks seldom and must not hold an old one meanwhile.
     pub fn snapshot(&self) -> Arc<Snapshot> {
         self.snapshots.load()
+    }
+
+    /// Forgets cached answers of a name, and of those below it with `subtree`; says of how many.
+    pub fn flush(&self, name: &Name, subtree: bool) -> usize {
+        self.cache.as_ref().map_or(0, |cache| cache.flush(name, subtree))
     }
 
     /// A decider with counters of its own: one a UDP worker, one for each group of stream tasks.

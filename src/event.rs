@@ -1,8 +1,7 @@
-//! The fixed-size record of a finished query, and who can say why it matched.
+//! The record of a finished query, and who can say why it matched.
 
 use std::net::IpAddr;
 
-use crate::name::{MAX_WIRE, Name};
 use crate::rule::Mode;
 
 /// How a query came in.
@@ -77,9 +76,9 @@ impl AnswerKind {
     }
 }
 
-/// One query that matched a rule. Fixed size but for a target, so a ring of them is bounded memory.
-#[derive(Clone, Debug)]
-pub struct Hit {
+/// One query that matched a rule.
+#[derive(Clone, Copy, Debug)]
+pub struct Hit<'a> {
     /// Milliseconds since the epoch.
     pub unix_ms: i64,
     /// The snapshot that decided; its [`Attribution`] explains the hit.
@@ -94,38 +93,13 @@ pub struct Hit {
     pub mode: Mode,
     /// What the client got.
     pub answer: AnswerKind,
-    /// The query name, lower case.
-    pub name: HitName,
+    /// The number of the rule, if no other that could be seen matched: then [`Attribution::causes_of`] explains the
+    /// hit, and all others of that rule alike.
+    pub rule: Option<u32>,
+    /// The query name: lower-case wire bytes.
+    pub name: &'a [u8],
     /// The name in an upstream's answer that matched, if it was not the query name.
-    pub target: Option<Box<Name>>,
-}
-
-/// A wire name by value.
-#[derive(Clone)]
-pub struct HitName {
-    bytes: [u8; MAX_WIRE],
-    len: u8,
-}
-
-impl HitName {
-    /// Copies lower-case wire bytes of at most [`MAX_WIRE`] octets (a longer slice is cut, which no name is).
-    pub fn new(wire: &[u8]) -> Self {
-        let mut bytes = [0; MAX_WIRE];
-        let len = wire.len().min(MAX_WIRE);
-        bytes[..len].copy_from_slice(&wire[..len]);
-        Self { bytes, len: len as u8 }
-    }
-
-    /// The wire bytes.
-    pub fn wire(&self) -> &[u8] {
-        &self.bytes[..usize::from(self.len)]
-    }
-}
-
-impl std::fmt::Debug for HitName {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        crate::name::show(self.wire(), f)
-    }
+    pub target: Option<&'a [u8]>,
 }
 
 /// Explains the hits of one snapshot; asked off the query path.
@@ -133,6 +107,10 @@ pub trait Attribution: Send + Sync {
     /// Every rule in force that matches `name` (lower-case wire bytes) in lists of `mode`,
     /// the one that decided first.
     fn causes(&self, name: &[u8], mode: Mode) -> Vec<Cause>;
+
+    /// The same for every name of which rule number `rule` was the only one seen to match; `None` if only
+    /// [`Self::causes`] can say.
+    fn causes_of(&self, rule: u32) -> Option<Vec<Cause>>;
 }
 
 /// One rule that matched.

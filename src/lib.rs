@@ -8,7 +8,7 @@
 //!
 //! | layer | module | in a sentence |
 //! |---|---|---|
-//! | 0 | [`util`] | snapshot hand-over, time as a value, throttled logging |
+//! | 0 | [`util`] | snapshot hand-over, time as a value, throttled logging, SHA-256 |
 //! | 0 | [`name`] | domain names as lower-case wire bytes, read from what people write |
 //! | 1 | [`wire`] | hostile bytes in, answers out, in place |
 //! | 1 | [`rule`] | rules, the orders they rest on, and the table of a file's rules |
@@ -24,9 +24,12 @@
 //! | 2 | [`local`] | names answered here and never forwarded |
 //! | 2 | [`stats`] | exact counters |
 //! | 2 | [`hits`] | the hit log |
+//! | 2 | [`audit`] | the hash-chained log of what was decided, when and by whom |
+//! | 2 | [`history`] | every accepted version of every list |
 //! | 3 | [`snapshot`] | what one decision needs, swapped together |
 //! | 4 | [`engine`] | the decision, and resolving what it lets pass |
 //! | 5 | [`serve`] | listeners: UDP workers, TCP connections |
+//! | 5 | [`admin`] | the control socket: what operators ask a running server |
 //! | 6 | [`config`] | the configuration file |
 //! | 7 | [`reload`] | watch, read, publish; last good kept |
 //! | 8 | [`app`] | composition |
@@ -59,12 +62,15 @@
 //! | hit | one query that matched a rule; it is counted exactly and logged |
 //! | shadow | a list whose hits are counted but whose queries are answered as if it weren't there |
 
+pub mod admin;
 pub mod app;
+pub mod audit;
 pub mod cache;
 pub mod cli;
 pub mod config;
 pub mod engine;
 pub mod event;
+pub mod history;
 pub mod hits;
 pub mod limit;
 pub mod list;

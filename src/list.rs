@@ -10,8 +10,10 @@ mod dnsmasq;
 mod domains;
 mod entry;
 mod hosts;
+mod json;
 mod orders;
 mod refusal;
+mod register;
 mod rpz;
 mod sink;
 mod source;
@@ -47,6 +49,8 @@ pub enum Format {
     Orders,
     /// A register with a header row.
     Csv,
+    /// A register as an array of objects, or an object a line.
+    Json,
 }
 
 impl Format {
@@ -61,6 +65,7 @@ impl Format {
             Self::Rpz => "rpz",
             Self::Orders => "orders",
             Self::Csv => "csv",
+            Self::Json => "json",
         }
     }
 }
@@ -89,19 +94,21 @@ pub enum Urls {
     Host,
 }
 
-/// Which csv column holds what; names are compared without case.
+/// Which column of a register (csv), or member of its objects (json), holds what; names are compared without case.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct CsvColumns {
+pub struct Columns {
     /// The name. Default `domain`.
     pub domain: String,
+    /// `subtree`, `exact` or `below`; it goes before a mark on the name. Default: `scope`, if there is one.
+    pub scope: Option<String>,
     /// Order columns by field name of [`Order`]: `id`, `authority`, `legal_basis`, `reference`, `issued`, …
     /// Each defaults to a column of its own name, `order` too for `id`.
     pub order: Vec<(String, String)>,
 }
 
-impl Default for CsvColumns {
+impl Default for Columns {
     fn default() -> Self {
-        Self { domain: "domain".into(), order: Vec::new() }
+        Self { domain: "domain".into(), scope: None, order: Vec::new() }
     }
 }
 
@@ -129,8 +136,8 @@ pub struct Spec {
     pub max_rejected: u32,
     /// What the bytes mean.
     pub encoding: Encoding,
-    /// Column names of a csv.
-    pub csv: CsvColumns,
+    /// Column names of a register.
+    pub columns: Columns,
     /// The order entries rest on that name none themselves.
     pub order: Option<Order>,
     /// Larger files are refused, in bytes.
@@ -156,7 +163,7 @@ impl Spec {
             urls: Urls::Reject,
             max_rejected: Self::DEFAULT_MAX_REJECTED,
             encoding: Encoding::Auto,
-            csv: CsvColumns::default(),
+            columns: Columns::default(),
             order: None,
             max_bytes: Self::DEFAULT_MAX_BYTES,
         }
@@ -226,6 +233,7 @@ pub fn parse(spec: &Spec, shown: &Arc<str>, bytes: &[u8]) -> Result<Parsed, Refu
         Format::Rpz => rpz::read(&text, &mut sink),
         Format::Orders => orders::read(&text, &mut sink)?,
         Format::Csv => csv::read(&text, &mut sink)?,
+        Format::Json => json::read(&text, &mut sink)?,
     }
     sink.finish(&text)
 }

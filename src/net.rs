@@ -1,9 +1,11 @@
 //! Sockets: binding, batches of datagrams, answers from the address that was asked. The only `unsafe`.
 
 mod address;
+mod cpu;
 mod mmsg;
 
 pub use address::Source;
+pub use cpu::pin_thread;
 pub use mmsg::{BATCH, Batch, Datagram, Poller};
 
 use std::io;

@@ -9,6 +9,7 @@
 //! A reload never makes things worse: a file that cannot be read, is being written or is refused leaves its
 //! last good rules in force, from memory or, after a restart, from `state_dir`.
 
+mod board;
 mod control;
 mod file;
 mod lastgood;
@@ -20,7 +21,8 @@ mod testing;
 mod voice;
 mod watch;
 
-pub use control::{Control, Phase, Published, StartError, Target, Trigger, first};
+pub use board::{Board, Posted};
+pub use control::{Control, Operation, Outcome, Phase, Published, StartError, Target, Trigger, first};
 pub use lastgood::CopyError;
 pub use loader::Loader;
 pub use report::{Digest, FileState, ListReport, LoadError, Loaded, Missing, State};

@@ -20,6 +20,7 @@ use tokio::sync::watch;
 
 use crate::engine::Engine;
 use crate::event::Transport;
+use crate::net;
 
 /// How long queries under way may take to finish after a stop.
 pub const DRAIN: Duration = Duration::from_secs(2);
@@ -31,6 +32,8 @@ pub struct Settings {
     pub listen: Vec<SocketAddr>,
     /// UDP worker threads; 0: one a core.
     pub workers: usize,
+    /// Each UDP worker stays on one CPU.
+    pub pin: bool,
     /// Where the bound addresses are written as JSON; `None`: nowhere.
     pub ready_file: Option<PathBuf>,
     /// TCP limits.
@@ -96,7 +99,14 @@ impl Bound {
         let mut workers = Vec::new();
         for (index, sockets) in self.udp.into_iter().enumerate() {
             let worker = udp::Worker::new(index, sockets, engine, misses.sender(), Arc::clone(&pulse));
-            workers.push(std::thread::Builder::new().name(format!("udp-{index}")).spawn(move || worker.run())?);
+            let pin = settings.pin;
+            let run = move || {
+                if pin && let Err(error) = net::pin_thread(index) {
+                    tracing::warn!(worker = index, %error, "a UDP worker cannot be kept on one CPU; it serves all the same");
+                }
+                worker.run();
+            };
+            workers.push(std::thread::Builder::new().name(format!("udp-{index}")).spawn(run)?);
         }
         let tcp = tcp::Listeners::start(self.tcp, &settings.tcp, engine, &stopped)?;
         Ok(Serving { workers, pulse, stop, misses, tcp, addresses })

@@ -1,4 +1,9 @@
-//! What one decision needs, swapped together: the set, the policy of each list, who may ask.
+//! What one decision needs, swapped together: the set, the policy of each list, who may ask; and whom new versions of
+//! lists are tried on.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::event::{Attribution, Cause};
 use crate::limit::Acl;
@@ -18,6 +23,28 @@ pub struct Snapshot {
     set: Set,
     lists: Box<[ListPolicy]>,
     acl: Acl,
+    canaries: Box<[Canary]>,
+}
+
+/// Clients for whom other rules hold: new versions of lists, on trial.
+#[derive(Clone, Debug)]
+pub struct Canary {
+    clients: Acl,
+    /// Without canaries of its own.
+    snapshot: Arc<Snapshot>,
+    queries: Arc<AtomicU64>,
+}
+
+impl Canary {
+    /// `snapshot` holds for `clients`; `queries` counts what they ask.
+    pub fn new(clients: Acl, snapshot: Arc<Snapshot>, queries: Arc<AtomicU64>) -> Self {
+        Self { clients, snapshot, queries }
+    }
+
+    /// What holds for them.
+    pub fn snapshot(&self) -> &Arc<Snapshot> {
+        &self.snapshot
+    }
 }
 
 /// What the rules say of a name.
@@ -29,6 +56,8 @@ pub struct Decision<'a> {
     pub block: Option<Match<'a>>,
     /// The rule of a shadow list that would.
     pub shadow: Option<Match<'a>>,
+    /// Just one rule was seen to match.
+    pub alone: bool,
 }
 
 impl<'a> Decision<'a> {
@@ -60,12 +89,59 @@ impl Snapshot {
         acl: Acl,
         now: UnixTime,
     ) -> Result<Self, TooManyRules> {
-        Ok(Self { generation, set: Set::build(parts, now)?, lists: lists.into(), acl })
+        Ok(Self { generation, set: Set::build(parts, now)?, lists: lists.into(), acl, canaries: Box::default() })
     }
 
-    /// The same rules with the order dates looked at anew.
+    /// With these clients apart; of two that a client belongs to, the first counts.
+    pub fn with_canaries(self, canaries: Vec<Canary>) -> Self {
+        Self { canaries: canaries.into(), ..self }
+    }
+
+    /// The same rules with the order dates looked at anew. The canaries get the generations that follow.
     pub fn at(&self, generation: u64, now: UnixTime) -> Self {
-        Self { generation, set: self.set.at(now), lists: self.lists.clone(), acl: self.acl.clone() }
+        let later = |(number, canary): (u64, &Canary)| Canary {
+            snapshot: Arc::new(canary.snapshot.at(number, now)),
+            ..canary.clone()
+        };
+        Self {
+            generation,
+            set: self.set.at(now),
+            lists: self.lists.clone(),
+            acl: self.acl.clone(),
+            canaries: (generation + 1..).zip(&self.canaries).map(later).collect(),
+        }
+    }
+
+    /// What holds for this client.
+    pub fn of(&self, client: IpAddr) -> &Self {
+        self.canaries.iter().find(|canary| canary.clients.allows(client)).map_or(self, |canary| &canary.snapshot)
+    }
+
+    /// The same, for a query that just came in: it is counted.
+    pub fn enter(&self, client: IpAddr) -> &Self {
+        match self.canaries.iter().find(|canary| canary.clients.allows(client)) {
+            Some(canary) => {
+                canary.queries.fetch_add(1, Ordering::Relaxed);
+                &canary.snapshot
+            }
+            None => self,
+        }
+    }
+
+    /// Clients for whom other rules hold.
+    pub fn canaries(&self) -> &[Canary] {
+        &self.canaries
+    }
+
+    /// The last generation it takes up, its canaries' included.
+    pub fn last_generation(&self) -> u64 {
+        self.generation + self.canaries.len() as u64
+    }
+
+    /// The next moment after `now` at which a rule starts or ends for anybody.
+    pub fn next_change(&self, now: UnixTime) -> Option<UnixTime> {
+        let sets = std::iter::once(&self.set).chain(self.canaries.iter().map(|canary| &canary.snapshot.set));
+        sets.filter_map(|set| set.next_change(now)).min()
     }
 
     /// Counts publishes.
@@ -91,7 +167,9 @@ impl Snapshot {
     /// Decides about a name (DESIGN section 2, precedence).
     pub fn decide(&self, name: &NameBuf) -> Decision<'_> {
         let mut decision = Decision::default();
+        let mut seen = 0;
         self.set.matches(name, |found| {
+            seen += 1;
             let list = &self.lists[usize::from(found.list)];
             let place = match (&found.kind.effect, list.mode) {
                 (Effect::Allow, Mode::Enforce) => &mut decision.allow,
@@ -104,6 +182,7 @@ impl Snapshot {
                 *place = Some(found);
             }
         });
+        decision.alone = seen == 1;
         decision
     }
 
@@ -133,13 +212,46 @@ impl Attribution for Snapshot {
                 found.push(rule);
             }
         });
+        self.explain(&buf, found)
+    }
+
+    fn causes_of(&self, rule: u32) -> Option<Vec<Cause>> {
+        if rule >= self.set.size().rules as u32 {
+            return None;
+        }
+        let named = self.set.rule(rule);
+        let pattern = named.name();
+        // Rules that were not seen are those like this one on the same name: a look at that name, or at one below it
+        // for rules that only cover those, shows them, and others that are left out here.
+        let below = u8::from(named.kind.scope == Scope::Below);
+        let mut buf = NameBuf::new();
+        let wire = if below == 1 { [b"\x01a", pattern.wire()].concat() } else { pattern.wire().to_vec() };
+        buf.set_wire(&wire).ok()?;
+        let like = |other: &Match<'_>| {
+            other.below == below && other.kind.scope == named.kind.scope && other.kind.effect != Effect::Allow
+        };
+        let mut found = Vec::new();
+        self.set.all(&buf, |other| {
+            if like(&other) {
+                found.push(other);
+            }
+        });
+        let list = found.iter().find(|other| other.id == rule)?.list;
+        found.retain(|other| other.list == list);
+        Some(self.explain(&buf, found))
+    }
+}
+
+impl Snapshot {
+    /// The causes that these rules, which cover `name`, are, the one that decided first.
+    fn explain(&self, name: &NameBuf, mut found: Vec<Match<'_>>) -> Vec<Cause> {
         found.sort_by_key(|rule| (rule.list, rule.below, rule.kind.scope != Scope::Exact, rule.id));
         let mut causes: Vec<Cause> = Vec::new();
         for found in found {
             let rule = self.set.rule(found.id);
             let mut pattern = String::new();
             // Writing to a String cannot fail.
-            let _ = show_pattern(buf.suffix(usize::from(found.below)), rule.kind.scope, &mut pattern);
+            let _ = show_pattern(name.suffix(usize::from(found.below)), rule.kind.scope, &mut pattern);
             let list = &self.lists[usize::from(found.list)].name;
             let file = self.set.parts()[found.part as usize].rules.path();
             let known = causes.iter().position(|c| *c.list == **list && *c.file == **file && c.rule == pattern);

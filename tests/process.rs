@@ -14,6 +14,8 @@ mod configuration;
 mod dates;
 #[path = "process/dig.rs"]
 mod dig;
+#[path = "process/flood.rs"]
+mod flood;
 #[path = "process/forward.rs"]
 mod forward;
 #[path = "process/hits.rs"]
@@ -22,6 +24,10 @@ mod hits;
 mod hostile;
 #[path = "process/lists.rs"]
 mod lists;
+#[path = "process/operate.rs"]
+mod operate;
+#[path = "process/probe.rs"]
+mod probe;
 #[path = "process/reload.rs"]
 mod reload;
 #[path = "process/restart.rs"]
@@ -32,5 +38,7 @@ mod streams;
 mod systemd;
 #[path = "process/targets.rs"]
 mod targets;
+#[path = "process/workers.rs"]
+mod workers;
 #[path = "process/zones.rs"]
 mod zones;

@@ -26,7 +26,7 @@ pub type Target = (&'static str, fn(&[u8]));
 
 /// Every target. A new one gets its function below, a line here, a file in
 /// `fuzz_targets/` with its `[[bin]]`, and a folder in `corpus/`.
-pub const ALL: [Target; 11] = [
+pub const ALL: [Target; 12] = [
     ("auto", auto),
     ("domains", domains),
     ("hosts", hosts),
@@ -35,6 +35,7 @@ pub const ALL: [Target; 11] = [
     ("rpz", rpz),
     ("orders", orders),
     ("csv", csv),
+    ("json", json),
     ("wire", wire),
     ("relay", relay),
     ("decide", decide),
@@ -78,6 +79,11 @@ pub fn orders(data: &[u8]) {
 /// `format = "csv"`
 pub fn csv(data: &[u8]) {
     list(Format::Csv, data);
+}
+
+/// `format = "json"`
+pub fn json(data: &[u8]) {
+    list(Format::Json, data);
 }
 
 /// Parses with the settings that take the most different ways, and checks what holds for every result.

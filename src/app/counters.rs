@@ -1,8 +1,6 @@
 //! `counters.json` in the state folder: the exact counters, at most a second old.
 
-use std::fs;
-use std::io;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -10,6 +8,7 @@ use serde::Serialize;
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
+use super::replace::replace;
 use crate::hits;
 use crate::stats::{Stats, Totals};
 use crate::util::{Now, Throttle};
@@ -92,11 +91,4 @@ fn content(stats: &Stats, log: &hits::Counters) -> Content {
             rotations: log.rotations,
         },
     }
-}
-
-/// Replaces the file as a whole: readers see the old one or the new one.
-fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
-    let new: PathBuf = path.with_extension("json.new");
-    fs::write(&new, bytes)?;
-    fs::rename(&new, path)
 }

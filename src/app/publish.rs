@@ -90,8 +90,9 @@ impl Publisher {
         let upstream = upstream.map_err(|error| errors.push(error)).ok();
         let snapshot = compile(1, settings, parts, &stats, now).map_err(|error| errors.push(error)).ok();
         let (Some(local), Some(upstream), Some(snapshot)) = (local, upstream, snapshot) else { return Err(errors) };
-        let published = Published { generation: 1, next_change: snapshot.set().next_change(now) };
-        hits.announce(1, Arc::new(snapshot.clone()));
+        let published = Published { generation: 1, next_change: snapshot.next_change(now) };
+        let snapshot = Arc::new(snapshot);
+        announce(hits, &snapshot);
         let snapshots = Handover::new(snapshot);
         let routes = Handover::new(Routes { local, upstream: Arc::new(upstream) });
         let cache = Cache::new(&settings.cache).map(Arc::new);
@@ -108,12 +109,17 @@ impl Publisher {
         self.published
     }
 
+    /// One that no snapshot has had.
+    fn next_generation(&self) -> u64 {
+        self.snapshots.load().last_generation() + 1
+    }
+
     /// Puts a snapshot in force.
     fn swap(&mut self, snapshot: Snapshot, now: UnixTime) {
-        self.published = Published { generation: snapshot.generation(), next_change: snapshot.set().next_change(now) };
+        self.published = Published { generation: snapshot.generation(), next_change: snapshot.next_change(now) };
         let snapshot = Arc::new(snapshot);
         if let Some(hits) = self.hits.upgrade() {
-            hits.announce(snapshot.generation(), Arc::clone(&snapshot) as Arc<dyn Attribution>);
+            announce(&hits, &snapshot);
         }
         self.snapshots.publish(snapshot);
     }
@@ -153,17 +159,17 @@ impl Target for Publisher {
     type Error = AppError;
 
     fn publish(&mut self, settings: &Settings, loaded: Loaded, now: UnixTime) -> Result<Published, AppError> {
-        let snapshot = compile(self.published.generation + 1, settings, loaded.parts, &self.stats, now)?;
+        let snapshot = compile(self.next_generation(), settings, loaded.parts, &self.stats, now)?;
         self.reroute(settings);
         self.swap(snapshot, now);
         self.reviewer.start(self.snapshots.load());
         Ok(self.published)
     }
 
-    fn advance(&mut self, now: UnixTime) -> Option<UnixTime> {
-        let snapshot = self.snapshots.load().at(self.published.generation + 1, now);
+    fn advance(&mut self, now: UnixTime) -> Published {
+        let snapshot = self.snapshots.load().at(self.next_generation(), now);
         self.swap(snapshot, now);
-        self.published.next_change
+        self.published
     }
 
     fn status(&mut self, text: &str, phase: Phase) {
@@ -175,6 +181,15 @@ impl Target for Publisher {
             Phase::Ready => system::ready(text),
         }
     }
+}
+
+/// Makes known who explains the hits of a snapshot and of its canaries.
+fn announce(hits: &HitLog, snapshot: &Arc<Snapshot>) {
+    for canary in snapshot.canaries() {
+        let snapshot = canary.snapshot();
+        hits.announce(snapshot.generation(), Arc::clone(snapshot) as Arc<dyn Attribution>);
+    }
+    hits.announce(snapshot.generation(), Arc::clone(snapshot) as Arc<dyn Attribution>);
 }
 
 /// Who would be asked, in order.

@@ -14,6 +14,8 @@ const MAX_HITS: u8 = 3;
 const POPULAR: u8 = 2;
 /// To how many octets the allocator rounds; half of that it keeps beside an allocation.
 const MALLOC: usize = 16;
+/// The least [`Entry::cost`].
+pub(super) const LEAST: usize = 2 * MALLOC + 2 * MALLOC / HOLES;
 /// One octet in so many lies unused between allocations of many sizes that come and go (glibc, measured).
 const HOLES: usize = 16;
 

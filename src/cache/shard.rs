@@ -4,12 +4,11 @@
 //! fingerprint of it stays in the ghost. What is asked for again, or was and comes back, goes to the main queue. So names
 //! that are asked for once cannot push out names that are asked for often.
 
-use std::collections::HashMap;
-use std::hash::{BuildHasherDefault, Hasher};
 use std::mem::size_of;
 
 use super::Key;
-use super::entry::Entry;
+use super::entry::{self, Entry};
+use super::index::Index;
 
 /// No slot.
 const NONE: u32 = u32::MAX;
@@ -17,19 +16,23 @@ const NONE: u32 = u32::MAX;
 const SMALL: usize = 10;
 /// One fingerprint for so many octets of room.
 const GHOST: usize = 256;
+/// What a slot takes.
+const SLOT: usize = size_of::<Slot>();
 
 /// Entries, and the order in which they go.
 #[derive(Debug)]
 pub(super) struct Shard {
     budget: usize,
+    /// The most slots: so many fit if all answers are as small as can be.
+    most: usize,
     /// Hash of a key → its slot. Two keys with one hash of 64 bits displace each other.
-    table: HashMap<u64, u32, BuildHasherDefault<Passed>>,
+    index: Index,
     slots: Vec<Slot>,
     free: u32,
     queues: [Queue; 2],
     /// Fingerprints of what left the small queue, each where its hash says.
     ghost: Box<[u32]>,
-    /// What the entries take beside their slots.
+    /// What the entries take, slots included.
     cost: usize,
     pub(super) evicted: u64,
 }
@@ -63,32 +66,15 @@ impl Queue {
     const EMPTY: Self = Self { head: NONE, tail: NONE, cost: 0 };
 }
 
-/// A hasher for what is a hash already.
-#[derive(Debug, Default)]
-pub(super) struct Passed(u64);
-
-impl Hasher for Passed {
-    fn finish(&self) -> u64 {
-        self.0
-    }
-
-    fn write(&mut self, bytes: &[u8]) {
-        for &byte in bytes {
-            self.0 = self.0.rotate_left(8) ^ u64::from(byte);
-        }
-    }
-
-    fn write_u64(&mut self, hash: u64) {
-        self.0 = hash;
-    }
-}
-
 impl Shard {
     /// For at most `budget` octets, all told.
     pub fn new(budget: usize) -> Self {
+        let most = (budget / (SLOT + entry::LEAST)).clamp(1, NONE as usize - 1);
+        let index = Index::new(most);
         Self {
             budget,
-            table: HashMap::default(),
+            most: most.min(index.room()),
+            index,
             slots: Vec::new(),
             free: NONE,
             queues: [Queue::EMPTY; 2],
@@ -100,8 +86,7 @@ impl Shard {
 
     /// The entry for a key.
     pub fn get(&self, hash: u64, key: &Key<'_>) -> Option<&Entry> {
-        let &at = self.table.get(&hash)?;
-        self.slots.get(at as usize)?.entry.as_ref().filter(|entry| entry.is_for(key))
+        self.slots.get(self.find(hash)? as usize)?.entry.as_ref().filter(|entry| entry.is_for(key))
     }
 
     /// Puts an entry in, in place of the one for the same key. What would take too much of the room is not taken.
@@ -109,9 +94,10 @@ impl Shard {
         if entry.cost() > self.budget / 8 {
             return false;
         }
-        if let Some(&at) = self.table.get(&hash) {
+        if let Some(at) = self.find(hash) {
             self.replace(at, entry);
         } else {
+            self.make_place(entry.cost());
             let remembered = self.fingerprint(hash).is_some_and(|(place, print)| *place == print);
             let place = if remembered { Place::Main } else { Place::Small };
             self.add(hash, place, entry);
@@ -143,17 +129,37 @@ impl Shard {
             *free = slot;
             at
         } else {
-            if self.slots.len() == self.slots.capacity() {
-                // By an eighth, not double: what is reserved counts as used.
-                self.slots.reserve_exact(self.slots.len() / 8 + 16);
-            }
             self.slots.push(slot);
             (self.slots.len() - 1) as u32
         };
-        self.table.insert(hash, at);
+        self.index.insert(hash, at);
         let cost = self.cost_at(at);
         self.cost += cost;
         self.push(place, at);
+    }
+
+    /// Sees that there is a free slot: more of them if they find room beside what is kept, or else one that something
+    /// leaves.
+    fn make_place(&mut self, cost: usize) {
+        if self.free != NONE || self.slots.len() < self.slots.capacity() {
+            return;
+        }
+        // By an eighth, not double: what is reserved counts as used.
+        let more = (self.slots.len() / 8 + 16).min(self.most - self.slots.len());
+        while more == 0 || self.used() + more * SLOT + cost > self.budget {
+            if !self.evict() {
+                break;
+            }
+            if self.free != NONE {
+                return;
+            }
+        }
+        self.slots.reserve_exact(more);
+    }
+
+    /// The slot of a hash.
+    fn find(&self, hash: u64) -> Option<u32> {
+        self.index.get(hash, |at| self.slots.get(at as usize).is_some_and(|slot| slot.hash == hash))
     }
 
     /// Takes an entry out.
@@ -161,22 +167,23 @@ impl Shard {
         let cost = self.cost_at(at);
         let Some(slot) = self.slots.get_mut(at as usize) else { return };
         if slot.entry.take().is_some() {
-            self.table.remove(&slot.hash);
+            self.index.remove(slot.hash, at);
             self.queues[slot.place as usize].cost -= cost;
             self.cost -= cost;
         }
     }
 
-    /// Takes out all whose name `picked` picks; gives how many.
-    pub fn flush(&mut self, picked: impl Fn(&[u8]) -> bool) -> usize {
+    /// Takes out all in `step` slots from `start` on whose name `picked` picks; gives how many, and where to go on.
+    pub fn flush(&mut self, start: usize, step: usize, picked: impl Fn(&[u8]) -> bool) -> (usize, Option<usize>) {
+        let end = self.slots.len().min(start.saturating_add(step));
         let mut count = 0;
-        for at in 0..self.slots.len() {
+        for at in start..end {
             if self.slots[at].entry.as_ref().is_some_and(|entry| picked(entry.name())) {
                 self.remove(at as u32);
                 count += 1;
             }
         }
-        count
+        (count, (end < self.slots.len()).then_some(end))
     }
 
     /// Makes room: moves on or takes out one entry. `false`: there is none.
@@ -195,8 +202,8 @@ impl Shard {
         }
         if let Some(entry) = slot.entry.take() {
             let hash = slot.hash;
-            self.cost -= entry.cost();
-            self.table.remove(&hash);
+            self.cost -= entry.cost() + SLOT;
+            self.index.remove(hash, at);
             self.evicted += 1;
             if small && let Some((place, print)) = self.fingerprint(hash) {
                 *place = print;
@@ -215,9 +222,9 @@ impl Shard {
         Some((self.ghost.get_mut(at)?, (hash >> 32) as u32 | 1))
     }
 
-    /// What the entry of a slot takes.
+    /// What the entry of a slot takes, with its slot.
     fn cost_at(&self, at: u32) -> usize {
-        self.slots.get(at as usize).and_then(|slot| slot.entry.as_ref()).map_or(0, Entry::cost)
+        self.slots.get(at as usize).and_then(|slot| slot.entry.as_ref()).map_or(0, |entry| entry.cost() + SLOT)
     }
 
     /// To the end of a queue.
@@ -252,19 +259,12 @@ impl Shard {
 
     /// Octets of memory, all told: what is reserved counts.
     pub fn used(&self) -> usize {
-        // hashbrown's table: a power of two of buckets, at most 7/8 full, a control octet each.
-        let buckets = match self.table.capacity() {
-            0 => 0,
-            capacity => (capacity * 8 / 7).next_power_of_two(),
-        };
-        self.cost
-            + self.slots.capacity() * size_of::<Slot>()
-            + buckets * (size_of::<(u64, u32)>() + 1)
-            + self.ghost.len() * size_of::<u32>()
+        let unused = self.slots.capacity() - self.index.len();
+        self.cost + unused * SLOT + self.index.bytes() + self.ghost.len() * size_of::<u32>()
     }
 
     /// How many entries.
     pub fn len(&self) -> usize {
-        self.table.len()
+        self.index.len()
     }
 }

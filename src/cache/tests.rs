@@ -254,6 +254,26 @@ fn flushing_forgets_names_and_subtrees() {
     assert_eq!(cache.fill().entries, 0);
 }
 
+#[test]
+fn a_flush_reaches_every_place_and_what_is_under_way() {
+    let cache = cache(SETTINGS);
+    let names: Vec<String> =
+        (0..18_000).map(|number| format!("n{number}.{}.test", if number % 2 == 0 { "even" } else { "odd" })).collect();
+    names.iter().for_each(|text| assert!(put(&cache, text, rtype::A, &a(text, 60))));
+    let slots = cache.shards.iter().map(|shard| shard.read().expect("no panic").len()).max();
+    assert!(slots > Some(FLUSH_STEP), "more than a step, {slots:?}");
+    let kept = |zone: &str| names.iter().filter(|text| text.ends_with(zone) && get(&cache, text, 0).is_some()).count();
+    let (even, odd) = (kept("even.test"), kept("odd.test"));
+    let epoch = cache.epoch();
+    assert_eq!(cache.flush(&name("even.test"), true), even);
+    assert_eq!((kept("even.test"), kept("odd.test"), cache.fill().entries), (0, odd, odd));
+    let (_, query, buf) = query("n0.even.test", rtype::A, false);
+    let key = Key::new(buf.wire(), &query, false);
+    let answer = a("n0.even.test", 60);
+    assert!(!cache.insert(&key, &answer, 1, epoch, UnixTime(T)), "asked for before the flush");
+    assert!(cache.insert(&key, &answer, 1, cache.epoch(), UnixTime(T)));
+}
+
 /// Asks for a name as a resolver would: what is missing is put in. Says whether it was there.
 fn use_name(cache: &Cache, number: u32) -> bool {
     let text = format!("n{number}.example.test");

@@ -1,5 +1,7 @@
 //! The command line as clap reads it; help, completions and the man page come from here.
 
+mod audit;
+
 use std::fmt;
 use std::io::{self, Write};
 use std::net::IpAddr;
@@ -8,6 +10,8 @@ use std::path::PathBuf;
 use clap::{Args as ArgGroup, CommandFactory, Parser, Subcommand};
 use clap_complete::Shell;
 
+pub(super) use self::audit::{AuditVerb, ExportArgs, ExportFormat, LogArg, VerifyArgs};
+use super::probe::{self, ProbeArgs};
 use crate::hits::type_name;
 
 /// Shown below the list of verbs.
@@ -16,6 +20,8 @@ Examples:
   qalqan serve                             serve with ./config.toml
   qalqan check                             what the lists hold, and what could not be used
   qalqan why www.coinbase.com              is it blocked, why, and what does a client get
+  qalqan probe                             is every enforced name really blocked by the running server
+  qalqan audit verify                      was the log of what was enforced changed?
 
 Exit status: 0 all is well, 1 somebody should look at what was printed, 2 it cannot start or the input is wrong.";
 
@@ -52,6 +58,33 @@ leads (CNAME, HTTPS) to a blocked name.
 
 Exit status: 0 decided, 2 not a name, or the server would not start.";
 
+/// Shown by `lists --help`.
+const LISTS_EXAMPLES: &str = "\
+Examples:
+  qalqan lists
+  qalqan lists --json | jq '.lists[] | select(.state != \"current\")'
+
+It asks the running server; if none runs, it shows what the last one left in state_dir.
+
+Exit status: 0 all lists are current, 1 one is not, 2 nothing is known.";
+
+/// Shown by `reload --help`.
+const RELOAD_EXAMPLES: &str = "\
+Examples:
+  qalqan reload                            what SIGHUP does, and wait for it
+
+Changes are noticed by themselves within a second; this is for who wants to know that they are in force.
+
+Exit status: 0 in force, 1 in force but a list is not current, 2 not in force.";
+
+/// Shown by `flush --help`.
+const FLUSH_EXAMPLES: &str = "\
+Examples:
+  qalqan flush www.example.com             forget its answers
+  qalqan flush --subtree example.com       and those of all names below it
+
+Exit status: 0 done, 2 no server, or not a name.";
+
 /// A DNS-level blocking resolver: answers ordered names itself, forwards all others, and writes every hit down.
 #[derive(Debug, Parser)]
 #[command(name = "qalqan", version, after_help = EXAMPLES, max_term_width = 100, disable_help_subcommand = true)]
@@ -82,6 +115,34 @@ pub(super) enum Verb {
     /// Say what happens to a query for a name, and on which order
     #[command(after_help = WHY_EXAMPLES)]
     Why(WhyArgs),
+    /// Ask a running server every enforced name, and say what is not blocked
+    #[command(after_help = probe::EXAMPLES)]
+    Probe(Box<ProbeArgs>),
+    /// Prove the audit log, or get events out of it
+    #[command(after_help = audit::EXAMPLES, disable_help_subcommand = true)]
+    Audit {
+        /// What to do with it
+        #[command(subcommand)]
+        verb: AuditVerb,
+    },
+    /// Show the lists of the running server: where each stands, what it holds, what went wrong
+    #[command(after_help = LISTS_EXAMPLES)]
+    Lists(ServerArgs),
+    /// Have the running server read configuration and lists again, and wait until that is in force
+    #[command(after_help = RELOAD_EXAMPLES)]
+    Reload(ServerArgs),
+    /// Have the running server forget cached answers
+    #[command(after_help = FLUSH_EXAMPLES)]
+    Flush {
+        /// Domain name, in any script
+        #[arg(value_name = "NAME")]
+        name: String,
+        /// All names below it too
+        #[arg(long)]
+        subtree: bool,
+        #[command(flatten)]
+        server: ServerArgs,
+    },
     /// Show the version
     Version {
         /// As JSON
@@ -119,7 +180,7 @@ pub(super) struct WhyArgs {
 }
 
 /// A record type as people write it: `AAAA`, `https`, `TYPE65`, `65`.
-fn record_type(text: &str) -> Result<u16, UnknownType> {
+pub(super) fn record_type(text: &str) -> Result<u16, UnknownType> {
     let upper = text.to_ascii_uppercase();
     let digits = upper.strip_prefix("TYPE").unwrap_or(&upper);
     if let Ok(number) = digits.parse() {
@@ -130,7 +191,7 @@ fn record_type(text: &str) -> Result<u16, UnknownType> {
 
 /// Not a record type.
 #[derive(Debug)]
-struct UnknownType;
+pub(super) struct UnknownType;
 
 impl fmt::Display for UnknownType {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -139,6 +200,16 @@ impl fmt::Display for UnknownType {
 }
 
 impl std::error::Error for UnknownType {}
+
+/// Which running server, and how its answer is shown.
+#[derive(Debug, ArgGroup)]
+pub(super) struct ServerArgs {
+    #[command(flatten)]
+    pub(super) config: ConfigArg,
+    /// As JSON
+    #[arg(long)]
+    pub(super) json: bool,
+}
 
 /// Which configuration.
 #[derive(Debug, ArgGroup)]
@@ -159,14 +230,20 @@ pub(super) fn man(to: &mut dyn Write) -> io::Result<()> {
     page.render_description_section(to)?;
     page.render_subcommands_section(to)?;
     for verb in command.get_subcommands() {
-        writeln!(to, ".SH \"qalqan {}\"", verb.get_name())?;
-        let page = clap_mangen::Man::new(verb.clone());
-        page.render_description_section(to)?;
-        page.render_options_section(to)?;
-        page.render_extra_section(to)?;
+        man_verb(&format!("qalqan {}", verb.get_name()), verb, to)?;
     }
     page.render_extra_section(to)?;
     page.render_version_section(to)
+}
+
+/// The section of a verb, then those of its own verbs.
+fn man_verb(name: &str, verb: &clap::Command, to: &mut dyn Write) -> io::Result<()> {
+    writeln!(to, ".SH \"{name}\"")?;
+    let page = clap_mangen::Man::new(verb.clone());
+    page.render_description_section(to)?;
+    page.render_options_section(to)?;
+    page.render_extra_section(to)?;
+    verb.get_subcommands().try_for_each(|sub| man_verb(&format!("{name} {}", sub.get_name()), sub, to))
 }
 
 #[cfg(test)]

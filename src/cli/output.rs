@@ -19,6 +19,23 @@ pub(super) fn print(text: &str, exit: Exit) -> Exit {
     }
 }
 
+/// Writes a result that is too long to hold to stdout, as [`print`] does; `write` gives the exit status.
+pub(super) fn stream(write: impl FnOnce(&mut dyn Write) -> io::Result<Exit>) -> Exit {
+    let mut stdout = io::BufWriter::with_capacity(1 << 16, io::stdout().lock());
+    let written = write(&mut stdout).and_then(|exit| stdout.flush().map(|()| exit));
+    match written {
+        Ok(exit) => exit,
+        Err(error) => {
+            // What is still held would be written, and fail, once more.
+            let _ = stdout.into_parts();
+            match error.kind() {
+                io::ErrorKind::BrokenPipe => Exit::Fine,
+                _ => complain(&format_args!("cannot write to standard output: {error}")),
+            }
+        }
+    }
+}
+
 /// Says on stderr why something failed. There is nobody to tell if that fails too.
 pub(super) fn complain(error: &dyn fmt::Display) -> Exit {
     let style = Style::of(&io::stderr());
@@ -138,8 +155,8 @@ pub(super) fn table(rows: &[Vec<String>], right: &[bool]) -> String {
 pub(super) fn counted(count: u64, one: &str) -> String {
     match (count, one.strip_suffix('y')) {
         (1, _) => format!("1 {one}"),
-        (_, Some(stem)) => format!("{count} {stem}ies"),
-        (_, None) => format!("{count} {one}s"),
+        (_, Some(stem)) if !stem.ends_with(['a', 'e', 'o', 'u']) => format!("{count} {stem}ies"),
+        _ => format!("{count} {one}s"),
     }
 }
 
@@ -156,6 +173,13 @@ impl Progress {
             let _ = write!(io::stderr().lock(), "\r\x1b[K{what} …");
         }
         Self { shown }
+    }
+
+    /// Shows something else.
+    pub(super) fn update(&mut self, what: &dyn fmt::Display) {
+        if self.shown {
+            let _ = write!(io::stderr().lock(), "\r\x1b[K{what}");
+        }
     }
 }
 

@@ -8,17 +8,16 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use serde::Serialize;
 
 use super::args::WhyArgs;
-use super::output::{self, Progress, Style, complain};
+use super::load::{self, InForce};
+use super::output::{self, Style, complain};
 use super::{Exit, settings};
-use crate::app;
 use crate::config::Settings;
 use crate::engine::{Decider, Peer};
 use crate::event::Transport;
 use crate::hits::type_name;
-use crate::limit;
 use crate::local::Local;
 use crate::name::{Name, NameBuf, NameError};
-use crate::reload::{self, Loader, Place};
+use crate::reload::{Place, place};
 use crate::rule::{Effect, Order, OrderState, RpzAction};
 use crate::set::Match;
 use crate::snapshot::Snapshot;
@@ -27,6 +26,8 @@ use crate::upstream::Server;
 use crate::util::{Now, UnixTime};
 
 use self::reply::Reply;
+
+pub(super) use self::reply::{query, rcode_name};
 
 /// The most rules told for one name.
 const MAX_RULES: usize = 100;
@@ -157,24 +158,9 @@ impl Court {
         let mut settings = settings(&args.config)?;
         if args.client.is_none() {
             // The question is what happens to the name, not to some client.
-            settings.limit = anybody();
+            settings.limit = load::anybody();
         }
-        let progress = Progress::show(&format!("reading {}", output::counted(settings.lists.len() as u64, "list")));
-        // Reads the last good copies where it has to; only `Loader::keep` would write.
-        let mut loader = Loader::new(Some(settings.state_dir.clone()));
-        let loaded = loader.load(&settings.lists);
-        drop(progress);
-        if !loaded.missing.is_empty() && !settings.start_without_lists {
-            return Err(complain(&reload::StartError { missing: loaded.missing }));
-        }
-        for report in &loaded.reports {
-            if let Some(why) = &report.error {
-                output::note(&format_args!("list \"{}\": {why}", report.name));
-            }
-        }
-        let now = Now::read();
-        let snapshot = app::compile(1, &settings, loaded.parts, &Stats::default(), now.seconds());
-        let snapshot = snapshot.map_err(|error| complain(&error))?;
+        let InForce { snapshot, now, .. } = load::in_force(&settings)?;
         let forwarded: Vec<Name> = settings.upstream.zones.iter().map(|zone| zone.name.clone()).collect();
         let local = Local::new(&settings.local, &forwarded)
             .map_err(|errors| errors.iter().map(|error| complain(error)).max().unwrap_or(Exit::Failed))?;
@@ -234,7 +220,7 @@ impl Court {
         let order = self.snapshot.set().rule(rule.id).order;
         RuleLine {
             decides,
-            place: reload::place(&self.snapshot, rule),
+            place: place(&self.snapshot, rule),
             role: list.map(|list| list.role.to_string()).unwrap_or_default(),
             mode: list.map(|list| list.mode.to_string()).unwrap_or_default(),
             effect: effect(&rule.kind.effect),
@@ -283,11 +269,6 @@ impl OrderLine {
             url: order.url,
         }
     }
-}
-
-/// An access list that has everybody on it.
-fn anybody() -> limit::Settings {
-    limit::Settings { allow_from: ["0.0.0.0/0", "::/0"].iter().filter_map(|block| block.parse().ok()).collect() }
 }
 
 /// What a rule does, in a word.

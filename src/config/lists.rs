@@ -8,7 +8,7 @@ use super::answer;
 use super::reader::{Limits, Table};
 use super::units;
 use super::values;
-use crate::list::{CsvColumns, Encoding, Format, Spec, Urls};
+use crate::list::{Columns, Encoding, Format, Spec, Urls};
 use crate::policy::AnswerSettings;
 use crate::rule::{Mode, Order, Role, Scope};
 
@@ -22,7 +22,7 @@ const MAX_ORDER_TEXT: usize = 1000;
 const MAX_ORDER_TEXTS: usize = 64;
 
 /// The formats there are.
-const FORMATS: [(&str, Format); 8] = [
+const FORMATS: [(&str, Format); 9] = [
     ("auto", Format::Auto),
     ("domains", Format::Domains),
     ("hosts", Format::Hosts),
@@ -31,6 +31,7 @@ const FORMATS: [(&str, Format); 8] = [
     ("rpz", Format::Rpz),
     ("orders", Format::Orders),
     ("csv", Format::Csv),
+    ("json", Format::Json),
 ];
 /// What a list is for.
 const ROLES: [(&str, Role); 2] = [("block", Role::Block), ("allow", Role::Allow)];
@@ -69,13 +70,26 @@ fn one(mut table: Table<'_>, folder: &Path, base: &AnswerSettings, names: &mut H
     let max_rejected = table.text("max_rejected", units::share).unwrap_or(Spec::DEFAULT_MAX_REJECTED);
     let encoding = table.choice("encoding", &ENCODINGS, Encoding::Auto);
     let max_bytes = table.size("max_size", MAX_SIZE);
-    let csv = csv(table.table("csv"), format);
+    let columns = columns(table.table("columns"), format);
     let order = order(table.table("order"));
     let answer = answer_of(&mut table, role, base);
     table.finish();
     let source = folder.join(&shown);
-    let spec =
-        Spec { name, source, shown, format, role, mode, scope, urls, max_rejected, encoding, csv, order, max_bytes };
+    let spec = Spec {
+        name,
+        source,
+        shown,
+        format,
+        role,
+        mode,
+        scope,
+        urls,
+        max_rejected,
+        encoding,
+        columns,
+        order,
+        max_bytes,
+    };
     ListSettings { spec, answer }
 }
 
@@ -95,16 +109,17 @@ fn answer_of(table: &mut Table<'_>, role: Role, base: &AnswerSettings) -> Answer
     base.clone()
 }
 
-/// `csv = { domain = "…", id = "…" }`: which column holds what.
-fn csv(mut table: Table<'_>, format: Format) -> CsvColumns {
-    if table.is_there() && !matches!(format, Format::Csv | Format::Auto) {
-        table.problem("columns are only for format = \"csv\"");
+/// `columns = { domain = "…", id = "…" }`: which column of a register holds what.
+fn columns(mut table: Table<'_>, format: Format) -> Columns {
+    if table.is_there() && !matches!(format, Format::Csv | Format::Json | Format::Auto) {
+        table.problem("columns are only for format = \"csv\" and \"json\"");
     }
     let column = |text: &str| values::line(text, MAX_ORDER_TEXT);
-    let mut columns = CsvColumns::default();
+    let mut columns = Columns::default();
     if let Some(domain) = table.text("domain", column) {
         columns.domain = domain;
     }
+    columns.scope = table.text("scope", column);
     for field in Order::FIELDS {
         if let Some(name) = table.text(field, column) {
             columns.order.push((field.into(), name));

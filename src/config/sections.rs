@@ -96,10 +96,11 @@ pub(super) fn server(mut table: Table<'_>, folder: &Path) -> (serve::Settings, l
     let allow_from = table.texts("allow_from", 1..=MAX_ALLOW_FROM, str::parse::<Cidr>);
     let allow_from = allow_from.unwrap_or_else(|| ALLOW_FROM.iter().filter_map(|text| text.parse().ok()).collect());
     let workers = table.count("workers", WORKERS);
+    let pin = table.flag("pin", false);
     let ready_file = table.text("ready_file", optional_path(folder)).flatten();
     let tcp = tcp(table.table("tcp"));
     table.finish();
-    (serve::Settings { listen, workers, ready_file, tcp }, limit::Settings { allow_from })
+    (serve::Settings { listen, workers, pin, ready_file, tcp }, limit::Settings { allow_from })
 }
 
 /// `[server.tcp]`

@@ -179,7 +179,7 @@ fn all_problems_are_told_at_once_with_their_place() {
             "1:1: unknown key \"state_dri\"; perhaps \"state_dir\" is meant; known are: state_dir, start_without_lists, \
              server, upstream, cache, local, zone, answer, list, hits, reload",
             "3:1: unknown key \"lsiten\" in [server]; perhaps \"listen\" is meant; known are: listen, allow_from, workers, \
-             ready_file, tcp",
+             pin, ready_file, tcp",
             "4:11: [server] workers = \"4\": expected a whole number, found a text",
             "5:29: [server] allow_from = \"10.0.0.1/8\": bits are set behind the prefix",
             "7:8: [answer] mode = \"sinkhol\": not known; perhaps \"sinkhole\" is meant; choices are \"sinkhole\", \
@@ -211,7 +211,7 @@ fn lists_are_checked_one_by_one() {
         "role = \"allow\"\n",
         "answer = \"nxdomain\"\n",
         "format = \"hosts\"\n",
-        "csv = { domain = \"x\" }\n",
+        "columns = { domain = \"x\" }\n",
         "order = { id = \"1\", issued = 2025-01-05T00:00:00, expires = \"soon\" }\n",
     ));
     let starts = [
@@ -222,7 +222,7 @@ fn lists_are_checked_one_by_one() {
         "9:1: [[list]]: `name` is missing; write it like name = \"orders\"",
         "9:1: [[list]]: `source` is missing",
         "11:10: [[list]] answer = \"nxdomain\": an allow list blocks nothing",
-        "13:7: [list.csv]: columns are only for format = \"csv\"",
+        "13:11: [list.columns]: columns are only for format = \"csv\" and \"json\"",
         "14:9: [list.order]: `authority` is missing",
         "14:30: [list.order] issued = 2025-01-05T00:00:00: a time of day needs its offset",
         "14:61: [list.order] expires = \"soon\": not a date",
@@ -268,7 +268,7 @@ fn mistakes_have_texts_that_help() {
             "[[list]]\nname = \"a\"\nsource = \"a\"\nanswer = {}\nurl = \"host\"",
             "5:1",
             "perhaps \"urls\" is meant; known are: name, source, format, role, mode, scope, urls, max_rejected, encoding, \
-             max_size, csv, order, answer",
+             max_size, columns, order, answer",
         ),
         ("a = ", "1:", "not TOML"),
         ("[server]\n[server]", "2:", "not TOML"),
@@ -289,7 +289,7 @@ fn what_is_written_is_what_is_set() {
         "[[zone]]\nname = \"lan.example\"\nfile = \"zones/lan\"\n",
         "[[upstream.zone]]\nname = \"corp.example\"\nservers = [\"10.0.0.53\", \"tcp://10.0.0.54:5300\"]\n",
         "[[list]]\nname = \"x\"\nsource = \"/srv/x.csv\"\nurls = \"host\"\nmax_rejected = \"0.5%\"\nmax_size = \"1MiB\"\n",
-        "csv = { id = \"Номер\" }\nanswer = { mode = \"nxdomain\", ede = 17 }\n",
+        "columns = { id = \"Номер\" }\nanswer = { mode = \"nxdomain\", ede = 17 }\n",
         "order = { id = \"1/25\", authority = \"A\", effective = 2025-01-06T00:00:00+05:00, issued = 2025-01-05 }\n",
         "[[list]]\nname = \"y\"\nsource = \"y\"\nanswer = \"refused\"\n",
         "[hits]\nfile = \"\"\n",
@@ -302,7 +302,7 @@ fn what_is_written_is_what_is_set() {
     let [x, y] = &settings.lists[..] else { panic!("two lists") };
     assert_eq!((x.spec.source.as_path(), x.spec.shown.as_str()), (Path::new("/srv/x.csv"), "/srv/x.csv"));
     assert_eq!((x.spec.urls, x.spec.max_rejected, x.spec.max_bytes), (Urls::Host, 50, 1 << 20));
-    assert_eq!(x.spec.csv.order, [("id".to_owned(), "Номер".to_owned())]);
+    assert_eq!(x.spec.columns.order, [("id".to_owned(), "Номер".to_owned())]);
     // What a list does not say of its answer comes from [answer].
     assert_eq!((x.answer.mode, x.answer.ede), (AnswerMode::Nxdomain, Some(17)));
     assert_eq!((y.answer.mode, y.answer.ede), (AnswerMode::Refused, None));
@@ -317,9 +317,9 @@ fn what_needs_a_restart_is_named() {
     let old = good("");
     assert!(old.restart_needed(&old).is_empty());
     let new = good(
-        "state_dir = \"x\"\n[server]\nworkers = 2\n[server.tcp]\nidle = \"1s\"\n[hits]\nkeep = 1\n[answer]\nede = 15",
+        "state_dir = \"x\"\n[server]\nworkers = 2\npin = true\n[server.tcp]\nidle = \"1s\"\n[hits]\nkeep = 1\n[answer]\nede = 15",
     );
-    assert_eq!(old.restart_needed(&new), ["state_dir", "server.workers", "server.tcp.idle", "hits.keep"]);
+    assert_eq!(old.restart_needed(&new), ["state_dir", "server.workers", "server.pin", "server.tcp.idle", "hits.keep"]);
 }
 
 #[test]

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use tokio::sync::mpsc;
 
 use crate::cache::{Age, Asked as CacheAsked, Cache, Key};
-use crate::event::{AnswerKind, Hit, HitName, Transport};
+use crate::event::{AnswerKind, Hit, Transport};
 use crate::hits::HitSender;
 use crate::name::NameBuf;
 use crate::policy::{Asked, Respond, respond};
@@ -63,18 +63,28 @@ pub(super) enum Look<'a> {
     Chase { query: Query, found: Match<'a>, target: &'a CnameTarget, len: usize },
 }
 
-/// Decides for one thread or task: its counters, its way to the hit log, its scratch space.
+/// A rule that matched.
+struct Found<'a> {
+    rule: &'a Match<'a>,
+    /// No other was seen to match.
+    alone: bool,
+    /// The name it matched, if that was not the query name.
+    target: Option<&'a NameBuf>,
+}
+
+/// Decides for one thread or task: its counters, its way to the hit log, its scratch space. Clones share counters and
+/// the way to the log with each other, not with the original, which has its own.
 #[derive(Clone, Debug)]
 pub struct Decider {
     pub(super) name: NameBuf,
-    counters: Arc<Counters>,
+    counters: Counters,
     hits: Option<HitSender>,
     cache: Option<(Arc<Cache>, mpsc::Sender<Wanted>)>,
 }
 
 impl Decider {
     /// With these counters; `hits` is the way to the hit log, if there is one.
-    pub fn new(counters: Arc<Counters>, hits: Option<HitSender>) -> Self {
+    pub fn new(counters: Counters, hits: Option<HitSender>) -> Self {
         Self { name: NameBuf::new(), counters, hits, cache: None }
     }
 
@@ -90,7 +100,8 @@ impl Decider {
 
     /// Decides about a message. `out` must hold 512 octets at least, and should hold as many as the transport may send.
     pub fn decide(&mut self, snapshot: &Snapshot, message: &[u8], peer: Peer, now: Now, out: &mut [u8]) -> Verdict {
-        self.count(Counter::Received);
+        self.counters.bump(Counter::Received);
+        let snapshot = snapshot.enter(peer.address.ip());
         match self.look(snapshot, message, peer, Some(now), out) {
             Look::Reply(len) => Verdict::Reply(len),
             Look::Drop => Verdict::Drop,
@@ -109,7 +120,7 @@ impl Decider {
     /// [`Engine::resolve`](super::Engine::resolve).
     #[expect(clippy::too_many_arguments, reason = "these are the parts of a query")]
     fn cached(
-        &self,
+        &mut self,
         snapshot: &Snapshot,
         message: &[u8],
         query: &Query,
@@ -134,7 +145,7 @@ impl Decider {
             // No room: then it is asked for when its time is over, as everything else.
             let _ = refresh.try_send(Wanted::new(&key));
         }
-        self.count(if hit.stale { Counter::Stale } else { Counter::Cached });
+        self.counters.bump(if hit.stale { Counter::Stale } else { Counter::Cached });
         Some(hit.len)
     }
 
@@ -154,7 +165,8 @@ impl Decider {
         };
         let decision = snapshot.decide(&self.name);
         if let (Some(now), Some(found)) = (now, decision.shadowed()) {
-            self.hit(snapshot, &found, None, peer, &query, AnswerKind::Passed, now);
+            let found = Found { rule: &found, alone: decision.alone, target: None };
+            self.log(snapshot, found, peer, &query, AnswerKind::Passed, now);
         }
         let Some(found) = decision.blocked() else {
             if now.is_some() && decision.excepted() {
@@ -170,7 +182,8 @@ impl Decider {
             Respond::Chase(target, len, kind) => (Look::Chase { query, found, target, len }, kind),
         };
         if let Some(now) = now {
-            self.hit(snapshot, &found, None, peer, &query, kind, now);
+            let found = Found { rule: &found, alone: decision.alone, target: None };
+            self.log(snapshot, found, peer, &query, kind, now);
         }
         look
     }
@@ -192,10 +205,15 @@ impl Decider {
         answer: AnswerKind,
         now: Now,
     ) {
-        let list = &snapshot.lists()[usize::from(found.list)];
+        self.log(snapshot, Found { rule: found, alone: false, target }, peer, query, answer, now);
+    }
+
+    /// See [`Self::hit`].
+    fn log(&mut self, snapshot: &Snapshot, found: Found<'_>, peer: Peer, query: &Query, answer: AnswerKind, now: Now) {
+        let list = &snapshot.lists()[usize::from(found.rule.list)];
         self.counters.hit(list.slot, list.mode, answer);
         let Some(log) = &mut self.hits else { return };
-        let sent = log.send(Hit {
+        let sent = log.send(&Hit {
             unix_ms: now.unix_ms,
             generation: snapshot.generation(),
             client: peer.address.ip().to_canonical(),
@@ -203,11 +221,12 @@ impl Decider {
             qtype: query.qtype,
             mode: list.mode,
             answer,
-            name: HitName::new(self.name.wire()),
-            target: target.map(|name| Box::new(name.to_name())),
+            rule: found.alone.then_some(found.rule.id),
+            name: self.name.wire(),
+            target: found.target.map(NameBuf::wire),
         });
         if !sent {
-            self.counters.count(Counter::HitLogFull);
+            self.counters.bump(Counter::HitLogFull);
         }
     }
 

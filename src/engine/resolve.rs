@@ -41,6 +41,7 @@ impl Engine {
         decider: &mut Decider,
     ) -> Option<Vec<u8>> {
         let mut task = Task { message, peer, decider, out: vec![0; wire::UDP_EDNS] };
+        let snapshot = snapshot.of(peer.address.ip());
         // What was found is counted already; this look only finds the way again.
         match task.decider.look(snapshot, message, peer, None, &mut task.out) {
             Look::Reply(len) => Some(task.done(len)),
@@ -70,13 +71,14 @@ impl Engine {
             Err(answer) => return Some(answer),
         };
         // As of now: a name ordered blocked while the upstream thought is blocked.
-        let snapshot = self.snapshots.load();
+        let snapshots = self.snapshots.load();
+        let snapshot = snapshots.of(task.peer.address.ip());
         let targets = if excepted {
             Targets::Unknown
         } else {
-            targets::check(&snapshot, &bytes, &mut |shadow, target| {
+            targets::check(snapshot, &bytes, &mut |shadow, target| {
                 let peer = task.peer;
-                task.decider.hit(&snapshot, shadow, Some(target), peer, query, AnswerKind::Passed, Now::read());
+                task.decider.hit(snapshot, shadow, Some(target), peer, query, AnswerKind::Passed, Now::read());
             })
         };
         if let (Some(cache), false) = (&self.cache, matches!(targets, Targets::Broken)) {
@@ -89,7 +91,7 @@ impl Engine {
         match targets {
             Targets::Broken => Some(task.unusable(query)),
             Targets::Blocked(rule, target) => {
-                task.blocked_target(&routes, &snapshot, query, &rule, &target, &bytes).await
+                task.blocked_target(&routes, snapshot, query, &rule, &target, &bytes).await
             }
             Targets::Unknown | Targets::Shadowed => {
                 task.decider.count(from);

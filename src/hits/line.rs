@@ -3,64 +3,54 @@
 use jiff::Timestamp;
 
 use super::Clients;
-use super::client::Mask;
-use super::reason::{Attributions, Reasons, name_json};
+use super::client::Shown;
+use super::name::push_name;
+use super::reason::{Attributions, Reasons};
 use super::rrtype::type_name;
-use crate::event::Hit;
-use crate::rule::Mode;
+use crate::event::{Hit, Transport};
 
 /// Writes lines, with the memory that takes.
 pub(super) struct Lines {
-    mask: Mask,
+    clients: Shown,
     reasons: Reasons,
     time: Time,
-    client: String,
 }
 
 impl Lines {
     /// With nothing remembered.
     pub(super) fn new(clients: Clients) -> Self {
-        Self { mask: Mask::new(clients), reasons: Reasons::default(), time: Time::default(), client: String::new() }
+        Self { clients: Shown::new(clients), reasons: Reasons::default(), time: Time::default() }
     }
 
     /// Appends the line of `hit`, newline included; the order of the fields here is their order in the file.
     ///
-    /// A busy server writes a hundred thousand lines a second beside its workers, so what a popular name always
-    /// says was made into JSON once ([`Reasons`]), and the rest is put together by hand.
-    pub(super) fn push(&mut self, hit: &Hit, attributions: &Attributions, out: &mut Vec<u8>) {
-        let matched = hit.target.as_ref().map_or(hit.name.wire(), |target| target.wire());
-        let reason = self.reasons.of(matched, hit.mode, hit.generation, attributions);
+    /// A busy server writes a hundred thousand lines a second beside its workers, so what a rule always says was made
+    /// into JSON once ([`Reasons`]), as was how a client is shown, and the rest is put together by hand.
+    pub(super) fn push(&mut self, hit: &Hit<'_>, attributions: &Attributions, out: &mut Vec<u8>) {
         out.extend_from_slice(b"{\"time\":\"");
         out.extend_from_slice(self.time.show(hit.unix_ms).as_bytes());
-        // Addresses, networks and hashes hold nothing that JSON would escape.
-        if self.mask.show(hit.client, &mut self.client) {
-            out.extend_from_slice(b"\",\"client\":\"");
-            out.extend_from_slice(self.client.as_bytes());
-            out.extend_from_slice(b"\",\"transport\":\"");
-        } else {
-            out.extend_from_slice(b"\",\"client\":null,\"transport\":\"");
-        }
-        out.extend_from_slice(hit.transport.as_str().as_bytes());
-        out.extend_from_slice(b"\",\"name\":");
-        match &hit.target {
-            None => out.extend_from_slice(&reason.name),
-            Some(_) => out.extend_from_slice(&name_json(hit.name.wire())),
-        }
-        out.extend_from_slice(b",\"type\":\"");
-        out.extend_from_slice(type_name(hit.qtype).as_bytes());
-        out.push(b'"');
-        if hit.target.is_some() {
-            out.extend_from_slice(b",\"target\":");
-            out.extend_from_slice(&reason.name);
-        }
-        out.push(b',');
-        out.extend_from_slice(&reason.fields);
-        out.extend_from_slice(match hit.mode {
-            Mode::Enforce => b",\"mode\":\"enforce\",\"answer\":\"",
-            Mode::Shadow => b",\"mode\":\"shadow\",\"answer\":\"",
+        out.extend_from_slice(b"\",\"client\":");
+        out.extend_from_slice(self.clients.json(hit.client));
+        out.extend_from_slice(match hit.transport {
+            Transport::Udp => b",\"transport\":\"udp\",\"name\":\"",
+            Transport::Tcp => b",\"transport\":\"tcp\",\"name\":\"",
         });
+        push_name(hit.name, out);
+        out.extend_from_slice(b"\",\"type\":\"");
+        out.extend_from_slice(type_name(hit.qtype).as_bytes());
+        if let Some(target) = hit.target {
+            out.extend_from_slice(b"\",\"target\":\"");
+            push_name(target, out);
+        }
+        out.extend_from_slice(b"\",");
+        self.reasons.push(hit, attributions, out);
         out.extend_from_slice(hit.answer.as_str().as_bytes());
         out.extend_from_slice(b"\"}\n");
+    }
+
+    /// To be called when no hit is there for the moment: lets go of the snapshot that explained the last ones.
+    pub(super) fn rest(&mut self) {
+        self.reasons.rest();
     }
 }
 
@@ -70,11 +60,17 @@ struct Time {
     text: String,
     /// The second that `text` stands for.
     second: Option<i64>,
+    /// The millisecond, if the second is known.
+    unix_ms: i64,
 }
 
 impl Time {
     /// The time as text; one that no calendar knows becomes the nearest one it does.
     fn show(&mut self, unix_ms: i64) -> &str {
+        if self.unix_ms == unix_ms && self.second.is_some() {
+            return &self.text;
+        }
+        self.unix_ms = unix_ms;
         let (second, millisecond) = (unix_ms.div_euclid(1000), unix_ms.rem_euclid(1000));
         if self.second == Some(second) {
             // `…:08.123Z`: the digits stand before the last character.
@@ -101,8 +97,8 @@ mod tests {
     use serde_json::Value;
 
     use super::*;
-    use crate::event::{AnswerKind, Attribution, Cause, HitName, Transport};
-    use crate::name::Name;
+    use crate::event::{AnswerKind, Attribution, Cause, Transport};
+    use crate::rule::Mode;
 
     /// Answers with what it was made with, for any name.
     struct Always(Vec<Cause>);
@@ -111,9 +107,13 @@ mod tests {
         fn causes(&self, _: &[u8], _: Mode) -> Vec<Cause> {
             self.0.clone()
         }
+
+        fn causes_of(&self, rule: u32) -> Option<Vec<Cause>> {
+            (rule == 7).then(|| self.0.clone())
+        }
     }
 
-    fn hit(name: &[u8]) -> Hit {
+    fn hit(name: &[u8]) -> Hit<'_> {
         Hit {
             unix_ms: 1_769_860_800_123,
             generation: 1,
@@ -122,12 +122,13 @@ mod tests {
             qtype: 65,
             mode: Mode::Enforce,
             answer: AnswerKind::Sinkhole,
-            name: HitName::new(name),
+            rule: None,
+            name,
             target: None,
         }
     }
 
-    fn line(hit: &Hit, causes: Vec<Cause>) -> String {
+    fn line(hit: &Hit<'_>, causes: Vec<Cause>) -> String {
         let attributions = Attributions::default();
         attributions.announce(1, Arc::new(Always(causes)));
         let mut out = Vec::new();
@@ -161,7 +162,7 @@ mod tests {
     #[test]
     fn targets_further_rules_and_hits_nobody_can_explain() {
         let mut with_target = hit(b"\x01a\0");
-        with_target.target = Name::from_wire(b"\x01b\x07example\0").map(Box::new);
+        with_target.target = Some(b"\x01b\x07example\0");
         let written = line(&with_target, vec![cause("one", &["1"]), cause("two", &["1", "2"])]);
         let value: Value = serde_json::from_str(&written).expect("JSON");
         assert_eq!(value["target"], "b.example");
@@ -174,6 +175,52 @@ mod tests {
         assert!(value["list"].is_null() && value["rule"].is_null() && value["line"].is_null());
         assert_eq!(value["orders"], serde_json::json!([]));
         assert_eq!(value.get("also"), None);
+    }
+
+    /// The line as serde_json writes it, from what docs/hits.md says.
+    fn slow(hit: &Hit<'_>, causes: &[Cause]) -> String {
+        fn json(value: impl serde::Serialize) -> String {
+            serde_json::to_string(&value).expect("JSON")
+        }
+        let shown = |wire: &[u8]| {
+            let mut text = String::new();
+            crate::name::show(wire, &mut text).expect("a String takes everything");
+            json(text)
+        };
+        let mut orders: Vec<&String> = Vec::new();
+        for order in causes.iter().flat_map(|cause| &cause.orders) {
+            if !orders.contains(&order) {
+                orders.push(order);
+            }
+        }
+        let first = causes.first();
+        let time = Timestamp::from_millisecond(hit.unix_ms);
+        let time = time.unwrap_or(if hit.unix_ms < 0 { Timestamp::MIN } else { Timestamp::MAX });
+        let mut fields = vec![
+            ("time", json(format!("{time:.3}"))),
+            ("client", json(hit.client.to_canonical())),
+            ("transport", json(hit.transport.as_str())),
+            ("name", shown(hit.name)),
+            ("type", json(type_name(hit.qtype))),
+        ];
+        fields.extend(hit.target.map(|target| ("target", shown(target))));
+        fields.extend([
+            ("list", json(first.map(|cause| &cause.list))),
+            ("rule", json(first.map(|cause| &cause.rule))),
+            ("line", json(first.map(|cause| cause.line))),
+            ("file", json(first.map(|cause| &cause.file))),
+            ("orders", json(orders)),
+        ]);
+        if causes.len() > 1 {
+            let also = causes.iter().skip(1).map(|Cause { list, file, line, rule, orders }| {
+                let [list, file, rule, orders] = [json(list), json(file), json(rule), json(orders)];
+                format!(r#"{{"list":{list},"rule":{rule},"line":{line},"file":{file},"orders":{orders}}}"#)
+            });
+            fields.push(("also", format!("[{}]", also.collect::<Vec<_>>().join(","))));
+        }
+        fields.extend([("mode", json(hit.mode.to_string())), ("answer", json(hit.answer.as_str()))]);
+        let fields: Vec<_> = fields.into_iter().map(|(name, value)| format!("\"{name}\":{value}")).collect();
+        format!("{{{}}}\n", fields.join(","))
     }
 
     /// Presentation format back to labels, by RFC 1035 section 5.1 alone.
@@ -237,6 +284,59 @@ mod tests {
             }
             let address: std::net::IpAddr = value["client"].as_str().expect("a client").parse().expect("an address");
             prop_assert_eq!(address, sent.client.to_canonical());
+        }
+    }
+
+    /// A wire name of plain labels or of any.
+    fn some_name() -> impl Strategy<Value = Vec<u8>> {
+        let plain = "[a-z0-9_-]{1,15}".prop_map(String::into_bytes);
+        let any = prop::collection::vec(any::<u8>(), 1..15).prop_map(|label| label.to_ascii_lowercase());
+        prop::collection::vec(prop_oneof![3 => plain, 1 => any], 0..6).prop_map(|labels| {
+            let mut wire: Vec<u8> = labels.iter().flat_map(|l| [&[l.len() as u8], &l[..]].concat()).collect();
+            wire.push(0);
+            wire
+        })
+    }
+
+    proptest! {
+        #[test]
+        fn lines_are_byte_for_byte_what_serde_json_would_write(
+            hits in prop::collection::vec(
+                (
+                    (some_name(), prop::option::of(some_name()), prop::option::of(6..8_u32)),
+                    (prop_oneof![Just(1), Just(28), Just(65), any::<u16>()], 0..AnswerKind::ALL.len(), any::<[bool; 3]>()),
+                    (prop_oneof![1_769_860_800_000..1_769_860_803_000_i64, any::<i64>()], 0..3_u8),
+                ),
+                1..20,
+            ),
+            lists in prop::collection::vec((".*", ".*", prop::collection::vec("[1-4]", 0..3)), 0..4),
+        ) {
+            let causes: Vec<_> = lists
+                .into_iter()
+                .map(|(list, rule, orders)| Cause { list, rule, file: "a/b.txt".into(), line: 9, orders })
+                .collect();
+            let attributions = Attributions::default();
+            attributions.announce(1, Arc::new(Always(causes.clone())));
+            // One writer for all, or nothing would be remembered.
+            let mut lines = Lines::new(Clients::Full);
+            for ((name, target, rule), (qtype, answer, [tcp, shadow, v6]), (unix_ms, host)) in &hits {
+                let hit = Hit {
+                    unix_ms: *unix_ms,
+                    generation: 1,
+                    client: if *v6 { [*host; 16].into() } else { [192, 0, 2, *host].into() },
+                    transport: if *tcp { Transport::Tcp } else { Transport::Udp },
+                    qtype: *qtype,
+                    mode: if *shadow { Mode::Shadow } else { Mode::Enforce },
+                    answer: AnswerKind::ALL[*answer],
+                    rule: *rule,
+                    name,
+                    target: target.as_deref(),
+                };
+                let mut out = b"before".to_vec();
+                lines.push(&hit, &attributions, &mut out);
+                lines.rest();
+                prop_assert_eq!(String::from_utf8(out).expect("UTF-8"), format!("before{}", slow(&hit, &causes)));
+            }
         }
     }
 

@@ -5,15 +5,15 @@ use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use foldhash::fast::RandomState;
 use serde::Serialize;
 
-use crate::event::{Attribution, Cause};
-use crate::name;
+use crate::event::{Attribution, Cause, Hit};
 use crate::rule::Mode;
 
 /// Generations that are remembered; a hit is written long before that many reloads have passed.
 const GENERATIONS: usize = 8;
-/// Names whose reasons are remembered: more than most blocklists see in an hour …
+/// Rules and names whose reasons are remembered: more than most blocklists see in an hour …
 const REMEMBERED: usize = 16_384;
 /// … unless they are long.
 const REMEMBERED_BYTES: usize = 8 << 20;
@@ -132,75 +132,120 @@ impl Reason {
     }
 }
 
-/// Reasons by name. A popular blocked name costs one look-up a hit, not a walk over the set.
+/// Reasons that were asked for, as they stand in a line. What rests on one rule is remembered by that rule, whatever name
+/// below it was asked for; what rests on more, by name.
 #[derive(Default)]
 pub(super) struct Reasons {
-    known: HashMap<Box<[u8]>, Known>,
+    rules: HashMap<u32, Known, RandomState>,
+    names: HashMap<Box<[u8]>, Known, RandomState>,
     /// Octets of what is remembered, about.
     bytes: usize,
+    /// Who explains the hits at hand.
+    source: Option<Source>,
 }
+
+/// A generation and its attribution.
+type Source = (u64, Arc<dyn Attribution>);
 
 /// A remembered reason and what it holds for.
 struct Known {
+    /// `None`: nobody was there to explain it.
     generation: Option<u64>,
     mode: Mode,
-    reason: Arc<Rendered>,
+    fields: Box<[u8]>,
 }
 
-/// A reason as it stands in a line.
-#[derive(Debug, Default, PartialEq)]
-pub(super) struct Rendered {
-    /// The matched name as a JSON string.
-    pub(super) name: Box<[u8]>,
-    /// The fields of [`Reason`], without the braces around them.
-    pub(super) fields: Box<[u8]>,
-}
-
-impl Rendered {
-    /// Makes JSON of a reason.
-    fn new(name: &[u8], reason: &Reason) -> Self {
-        // Strings, numbers and arrays of them into memory: serde_json has nothing to refuse here.
-        let json = serde_json::to_vec(reason).unwrap_or_default();
-        let fields = json.strip_prefix(b"{").and_then(|json| json.strip_suffix(b"}")).unwrap_or_default();
-        Self { name: name_json(name), fields: fields.into() }
+impl Known {
+    /// Whether it is the reason of such a hit.
+    fn is(&self, generation: Option<u64>, mode: Mode) -> bool {
+        self.generation == generation && self.mode == mode
     }
-}
-
-/// A wire name as a JSON string.
-pub(super) fn name_json(wire: &[u8]) -> Box<[u8]> {
-    let mut text = String::new();
-    // Writing to a String cannot fail.
-    let _ = name::show(wire, &mut text);
-    serde_json::to_vec(&text).unwrap_or_default().into()
 }
 
 impl Reasons {
-    /// Why `name` (lower-case wire bytes) matched lists of `mode` in `generation`.
-    pub(super) fn of(&mut self, name: &[u8], mode: Mode, generation: u64, from: &Attributions) -> Arc<Rendered> {
-        if let Some(known) = self.known.get(name)
-            && known.generation == Some(generation)
-            && known.mode == mode
+    /// Appends why `hit` matched: the fields of [`Reason`], the mode, and all of the answer but its value.
+    pub(super) fn push(&mut self, hit: &Hit<'_>, from: &Attributions, out: &mut Vec<u8>) {
+        let name = hit.target.unwrap_or(hit.name);
+        if let Some(rule) = hit.rule
+            && hit.target.is_none()
         {
-            return Arc::clone(&known.reason);
+            if let Some(known) = self.rules.get(&rule)
+                && known.is(Some(hit.generation), hit.mode)
+            {
+                return out.extend_from_slice(&known.fields);
+            }
+            // The numbers of another generation mean other rules.
+            if let Some((generation, source)) = self.source(hit.generation, from)
+                && generation == hit.generation
+                && let Some(causes) = source.causes_of(rule)
+            {
+                let fields = self.render(Some(generation), hit.mode, causes, 0, out);
+                self.rules.insert(rule, fields);
+                return;
+            }
         }
-        let source = from.of(generation);
+        if let Some(known) = self.names.get(name)
+            && known.is(Some(hit.generation), hit.mode)
+        {
+            return out.extend_from_slice(&known.fields);
+        }
+        let source = self.source(hit.generation, from);
         let generation = source.as_ref().map(|(generation, _)| *generation);
-        if let Some(known) = self.known.get(name)
-            && known.generation == generation
-            && known.mode == mode
+        if let Some(known) = self.names.get(name)
+            && known.is(generation, hit.mode)
         {
-            return Arc::clone(&known.reason);
+            return out.extend_from_slice(&known.fields);
         }
-        let causes = source.map(|(_, attribution)| attribution.causes(name, mode)).unwrap_or_default();
-        let reason = Arc::new(Rendered::new(name, &Reason::new(causes)));
-        if self.known.len() >= REMEMBERED || self.bytes >= REMEMBERED_BYTES {
-            self.known.clear();
+        let causes = source.map(|(_, source)| source.causes(name, hit.mode)).unwrap_or_default();
+        let known = self.render(generation, hit.mode, causes, name.len(), out);
+        self.names.insert(name.into(), known);
+    }
+
+    /// Lets go of the snapshot that explained the last hits.
+    pub(super) fn rest(&mut self) {
+        self.source = None;
+    }
+
+    /// Who explains hits of `generation`, or else the newest.
+    fn source(&mut self, generation: u64, from: &Attributions) -> Option<Source> {
+        if self.source.as_ref().is_none_or(|(known, _)| *known != generation) {
+            self.source = from.of(generation);
+        }
+        self.source.clone()
+    }
+
+    /// Makes JSON of causes and appends it; what is remembered of it with a key of `key` octets still has to be. Room
+    /// is made for it.
+    fn render(
+        &mut self,
+        generation: Option<u64>,
+        mode: Mode,
+        causes: Vec<Cause>,
+        key: usize,
+        out: &mut Vec<u8>,
+    ) -> Known {
+        let fields = fields(&Reason::new(causes), mode);
+        out.extend_from_slice(&fields);
+        if self.rules.len() + self.names.len() >= REMEMBERED || self.bytes >= REMEMBERED_BYTES {
+            self.rules.clear();
+            self.names.clear();
             self.bytes = 0;
         }
-        self.bytes += name.len() + reason.name.len() + reason.fields.len();
-        self.known.insert(name.into(), Known { generation, mode, reason: Arc::clone(&reason) });
-        reason
+        self.bytes += key + fields.len();
+        Known { generation, mode, fields }
     }
+}
+
+/// The fields of a reason, without the braces around them, and what always follows.
+fn fields(reason: &Reason, mode: Mode) -> Box<[u8]> {
+    // Strings, numbers and arrays of them into memory: serde_json has nothing to refuse here.
+    let json = serde_json::to_vec(reason).unwrap_or_default();
+    let fields = json.strip_prefix(b"{").and_then(|json| json.strip_suffix(b"}")).unwrap_or_default();
+    let rest = match mode {
+        Mode::Enforce => b",\"mode\":\"enforce\",\"answer\":\"",
+        Mode::Shadow => &b",\"mode\":\"shadow\",\"answer\":\""[..],
+    };
+    [fields, rest].concat().into()
 }
 
 #[cfg(test)]
@@ -214,6 +259,16 @@ mod tests {
 
     impl Attribution for Numbered {
         fn causes(&self, _: &[u8], mode: Mode) -> Vec<Cause> {
+            self.says(&mode.to_string())
+        }
+
+        fn causes_of(&self, rule: u32) -> Option<Vec<Cause>> {
+            (rule > 0).then(|| self.says(&format!("rule {rule}")))
+        }
+    }
+
+    impl Numbered {
+        fn says(&self, what: &str) -> Vec<Cause> {
             self.1.fetch_add(1, Ordering::Relaxed);
             let cause = |list: String, orders: &[&str]| Cause {
                 list,
@@ -222,18 +277,23 @@ mod tests {
                 rule: "r".into(),
                 orders: orders.iter().map(|&o| o.into()).collect(),
             };
-            vec![cause(format!("{} {mode}", self.0), &["1", "2"]), cause("second".into(), &["2", "3"])]
+            vec![cause(format!("{} {what}", self.0), &["1", "2"]), cause("second".into(), &["2", "3"])]
         }
     }
 
-    /// The fields as they can be read back from a line.
-    fn json(reason: &Rendered) -> serde_json::Value {
-        let text = [b"{", &*reason.fields, b"}"].concat();
+    /// The fields of a hit, as they can be read back from a line.
+    fn json(
+        reasons: &mut Reasons,
+        (name, rule): (&[u8], Option<u32>),
+        mode: Mode,
+        generation: u64,
+        from: &Attributions,
+    ) -> serde_json::Value {
+        let hit = Hit { name, rule, mode, generation, ..crate::hits::tests::hit(&[]) };
+        let mut text = b"{".to_vec();
+        reasons.push(&hit, from, &mut text);
+        text.extend_from_slice(b"\"}");
         serde_json::from_slice(&text).expect("fields of an object")
-    }
-
-    fn list(reason: &Rendered) -> Option<String> {
-        json(reason)["list"].as_str().map(str::to_owned)
     }
 
     #[test]
@@ -257,18 +317,21 @@ mod tests {
     fn the_snapshot_that_decided_explains_or_else_the_newest() {
         let from = Attributions::default();
         let mut reasons = Reasons::default();
-        let name = b"\x01a\0";
-        let nothing = Rendered::new(name, &Reason::default());
-        assert_eq!(*reasons.of(name, Mode::Enforce, 5, &from), nothing, "none announced");
+        let name = (&b"\x01a\0"[..], None);
+        let mut of = |mode, generation, from: &Attributions| json(&mut reasons, name, mode, generation, from);
+        let nothing = serde_json::json!({
+            "list": null, "rule": null, "line": null, "file": null, "orders": [], "mode": "enforce", "answer": "",
+        });
+        assert_eq!(of(Mode::Enforce, 5, &from), nothing, "none announced");
         for generation in 1..=10 {
             from.announce(generation, Arc::new(Numbered(generation, AtomicUsize::new(0))));
         }
         let asked = [(10, "10 enforce"), (3, "3 enforce"), (2, "10 enforce"), (11, "10 enforce")];
         for (generation, expected) in asked {
-            assert_eq!(list(&reasons.of(name, Mode::Enforce, generation, &from)), Some(expected.to_owned()));
+            assert_eq!(of(Mode::Enforce, generation, &from)["list"], expected);
         }
-        assert_eq!(list(&reasons.of(name, Mode::Shadow, 10, &from)), Some("10 shadow".to_owned()));
-        let reason = json(&reasons.of(name, Mode::Shadow, 10, &from));
+        let reason = of(Mode::Shadow, 10, &from);
+        assert_eq!(reason["list"], "10 shadow");
         assert_eq!(reason["orders"], serde_json::json!(["1", "2", "3"]), "of all rules, each once");
         assert_eq!(reason["also"].as_array().map(Vec::len), Some(1));
         assert_eq!(reason["also"][0]["orders"], serde_json::json!(["2", "3"]));
@@ -281,13 +344,37 @@ mod tests {
         from.announce(1, Arc::clone(&source) as Arc<dyn Attribution>);
         let mut reasons = Reasons::default();
         for _ in 0..100 {
-            reasons.of(b"\x01a\0", Mode::Enforce, 1, &from);
+            json(&mut reasons, (b"\x01a\0", None), Mode::Enforce, 1, &from);
         }
         assert_eq!(source.1.load(Ordering::Relaxed), 1);
         for number in 0..u16::MAX {
             let [high, low] = number.to_be_bytes();
-            reasons.of(&[2, high, low, 0], Mode::Enforce, 1, &from);
-            assert!(reasons.known.len() <= REMEMBERED);
+            json(&mut reasons, (&[2, high, low, 0], None), Mode::Enforce, 1, &from);
+            json(&mut reasons, (b"\x01b\0", Some(number.into())), Mode::Enforce, 1, &from);
+            assert!(reasons.names.len() + reasons.rules.len() <= REMEMBERED);
         }
+    }
+
+    #[test]
+    fn a_rule_is_explained_once_for_all_names_and_only_by_its_own_generation() {
+        let from = Attributions::default();
+        let old = Arc::new(Numbered(1, AtomicUsize::new(0)));
+        from.announce(1, Arc::clone(&old) as Arc<dyn Attribution>);
+        let mut reasons = Reasons::default();
+        let of = |reasons: &mut Reasons, name: &[u8], rule, mode, generation| {
+            json(reasons, (name, Some(rule)), mode, generation, &from)["list"].clone()
+        };
+        for name in [b"\x01a\0", b"\x01b\0", b"\x01c\0"] {
+            assert_eq!(of(&mut reasons, name, 7, Mode::Enforce, 1), "1 rule 7");
+        }
+        assert_eq!(old.1.load(Ordering::Relaxed), 1);
+        // Number 0 is one that only a look at the name explains.
+        assert_eq!(of(&mut reasons, b"\x01a\0", 0, Mode::Enforce, 1), "1 enforce");
+        let new = Arc::new(Numbered(2, AtomicUsize::new(0)));
+        from.announce(2, Arc::clone(&new) as Arc<dyn Attribution>);
+        assert_eq!(of(&mut reasons, b"\x01a\0", 7, Mode::Enforce, 2), "2 rule 7");
+        assert_eq!(of(&mut reasons, b"\x01a\0", 7, Mode::Enforce, 1), "1 rule 7");
+        // Nobody knows generation 3, in which number 7 may have been another rule.
+        assert_eq!(of(&mut reasons, b"\x01a\0", 7, Mode::Enforce, 3), "2 enforce");
     }
 }

@@ -2,7 +2,8 @@ use std::path::Path;
 use std::time::Instant;
 
 use super::*;
-use crate::event::{AnswerKind, Cause, HitName, Transport};
+use crate::event::{AnswerKind, Cause, Transport};
+use crate::name::MAX_WIRE;
 use crate::rule::Mode;
 
 /// Says that every name stands in one list.
@@ -12,6 +13,10 @@ impl Attribution for Always {
     fn causes(&self, _: &[u8], _: Mode) -> Vec<Cause> {
         let orders = vec!["1/25".into()];
         vec![Cause { list: "orders".into(), file: "orders/a.toml".into(), line: 1, rule: "example".into(), orders }]
+    }
+
+    fn causes_of(&self, _: u32) -> Option<Vec<Cause>> {
+        None
     }
 }
 
@@ -26,9 +31,14 @@ pub(super) fn settings(file: &Path) -> Settings {
     }
 }
 
-/// A hit on a name of its own.
-pub(super) fn hit(number: u16) -> Hit {
+/// A name of its own.
+pub(super) fn name(number: u16) -> [u8; 4] {
     let [high, low] = number.to_be_bytes();
+    [2, high, low, 0]
+}
+
+/// A hit on it.
+pub(super) fn hit(name: &[u8]) -> Hit<'_> {
     Hit {
         unix_ms: 1_769_860_800_000,
         generation: 1,
@@ -37,7 +47,8 @@ pub(super) fn hit(number: u16) -> Hit {
         qtype: 1,
         mode: Mode::Enforce,
         answer: AnswerKind::Sinkhole,
-        name: HitName::new(&[2, high, low, 0]),
+        rule: None,
+        name,
         target: None,
     }
 }
@@ -64,13 +75,13 @@ fn hits_of_several_workers_are_written_while_running_and_at_the_end() {
     let log = HitLog::start(&settings(&path)).expect("started");
     log.announce(1, Arc::new(Always));
     let mut first = log.sender();
-    assert!(first.send(hit(0)));
+    assert!(first.send(&hit(&name(0))));
     wait("an idle log is flushed", || log.counters().written == 1);
     assert_eq!(lines(&path).len(), 1);
     let workers: Vec<_> = (0..3u16)
         .map(|worker| {
             let mut sender = log.sender();
-            std::thread::spawn(move || (0..500).filter(|&n| sender.send(hit(worker * 500 + n))).count())
+            std::thread::spawn(move || (0..500).filter(|&n| sender.send(&hit(&name(worker * 500 + n)))).count())
         })
         .collect();
     let taken: usize = workers.into_iter().map(|worker| worker.join().expect("a worker")).sum();
@@ -80,7 +91,7 @@ fn hits_of_several_workers_are_written_while_running_and_at_the_end() {
     let written = lines(&path);
     assert_eq!(written.len(), 1501);
     assert!(written.iter().all(|line| line["list"] == "orders" && line["client"] == "192.0.2.0/24"));
-    assert!(!first.send(hit(1)), "closed");
+    assert!(!first.send(&hit(&name(1))), "closed");
 }
 
 #[test]
@@ -88,16 +99,44 @@ fn a_full_ring_is_counted_exactly() {
     let folder = tempfile::tempdir().expect("a folder");
     let path = folder.path().join("hits.jsonl");
     let log = HitLog::start(&settings(&path)).expect("started");
-    let sent = 20 * RING as u64;
+    let sent = 20 * RING as u64 / 36;
     let mut sender = log.sender();
-    // Made ahead: sending must be so much faster than writing that the ring overflows.
-    let hits: Vec<Hit> = (0..sent).map(|number| hit(number as u16)).collect();
-    let taken = hits.into_iter().filter(|hit| sender.send(hit.clone())).count() as u64;
+    // The longest there are, of which 36 words are one: sending must be so much faster than writing that the ring overflows.
+    let mut long = [b'a'; MAX_WIRE];
+    for at in [0, 64, 128, 192] {
+        long[at] = 63.min((MAX_WIRE - 2 - at) as u8);
+    }
+    long[MAX_WIRE - 1] = 0;
+    let taken = (0..sent).filter(|_| sender.send(&hit(&long))).count() as u64;
     let counters = log.close();
     assert!(counters.dropped_full > 0, "the ring never overflowed");
     assert_eq!(counters.dropped_full, sent - taken);
     assert_eq!(counters.written + counters.dropped_full + counters.dropped_write, sent);
     assert_eq!(lines(&path).len() as u64, counters.written);
+}
+
+#[test]
+fn clones_share_a_ring_and_each_hit_is_written_once() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("hits.jsonl");
+    let log = HitLog::start(&settings(&path)).expect("started");
+    log.announce(1, Arc::new(Always));
+    let mut first = log.sender();
+    let clones: Vec<_> = (0..4_u16)
+        .map(|clone| {
+            let mut sender = first.clone();
+            std::thread::spawn(move || (0..300).all(|n| sender.send(&hit(&name(clone * 300 + n)))))
+        })
+        .collect();
+    assert!((1200..1500).all(|n| first.send(&hit(&name(n)))));
+    assert!(clones.into_iter().all(|clone| clone.join().expect("a clone")));
+    let mut late = first.clone();
+    let (mut unused, mut unused_clone) = (log.sender(), log.sender().clone());
+    assert_eq!(log.close(), HitLogCounters { written: 1500, ..HitLogCounters::default() });
+    let names: std::collections::BTreeSet<String> = lines(&path).iter().map(|line| line["name"].to_string()).collect();
+    assert_eq!(names.len(), 1500, "each its own name");
+    let closed = [&mut first, &mut late, &mut unused, &mut unused_clone].map(|sender| sender.send(&hit(&name(1))));
+    assert_eq!(closed, [false; 4]);
 }
 
 #[test]
@@ -107,7 +146,7 @@ fn a_disk_that_stays_full_costs_lines_but_no_count() {
     let mut sent = 0;
     wait("more lines than are held", || {
         for number in 0..500 {
-            sender.send(hit(number));
+            sender.send(&hit(&name(number)));
             sent += 1;
         }
         log.counters().dropped_write > 0
@@ -126,10 +165,10 @@ fn the_log_goes_on_by_itself_when_it_can_be_written_again() {
     let log = HitLog::start(&settings(&path)).expect("started");
     std::fs::remove_dir_all(&inner).expect("removed");
     let mut sender = log.sender();
-    assert!(sender.send(hit(1)));
+    assert!(sender.send(&hit(&name(1))));
     // The line is held: with no folder there is nowhere to write, and one line is far from too many.
     std::fs::create_dir(&inner).expect("a folder");
-    assert!(sender.send(hit(2)));
+    assert!(sender.send(&hit(&name(2))));
     wait("both lines", || log.counters().written == 2);
     assert_eq!(lines(&path).len(), 2);
 }
@@ -137,7 +176,7 @@ fn the_log_goes_on_by_itself_when_it_can_be_written_again() {
 #[test]
 fn without_a_file_hits_are_taken_and_forgotten() {
     let log = HitLog::start(&Settings { file: None, ..settings(Path::new("")) }).expect("started");
-    assert!(log.sender().send(hit(1)));
+    assert!(log.sender().send(&hit(&name(1))));
     assert_eq!(log.close(), HitLogCounters::default());
 }
 

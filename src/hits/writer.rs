@@ -1,23 +1,24 @@
 //! The thread that takes hits out of the rings and writes them.
 
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::sync::mpsc::{Receiver, TryRecvError};
-use std::sync::{Arc, PoisonError};
 use std::time::{Duration, Instant};
 
 use super::file::{LogFile, Wrote};
 use super::line::Lines;
-use super::{Clients, DRAIN, RING, Shared};
+use super::ring::{Consumer, Scratch};
+use super::{Clients, DRAIN, Shared};
 use crate::event::Hit;
 use crate::util::{Now, Throttle};
 
-/// How often the rings are looked into while hits come, and while none do. The second leaves a full ring's worth of
-/// room for 200,000 hits a second on every worker.
-const POLL: (Duration, Duration) = (Duration::from_millis(5), Duration::from_millis(20));
-/// Lines are written when there are this many bytes of them …
-const FLUSH_AT: usize = 64 << 10;
+/// How often the rings are looked into if no worker wakes the writer, which one does whose ring is a quarter full: few
+/// hits come at most this much late, and many are taken out thousands at a time.
+const POLL: Duration = Duration::from_millis(100);
+/// Lines are written when there are this many bytes of them (a byte costs a fifth less than with 64 KiB at a time, and
+/// no more than with 4 MiB; and who watches the folder is woken seldom) …
+const FLUSH_AT: usize = 512 << 10;
 /// … or the oldest is this old, or nothing came at the last look.
-const FLUSH_AFTER: Duration = Duration::from_secs(1);
+const FLUSH_AFTER: Duration = Duration::from_millis(900);
 /// Lines that cannot be written are held up to this many bytes, then new ones are dropped.
 const MAX_HELD: usize = 1 << 20;
 /// A file that cannot be written is tried again after this long, then twice as long, at most the second.
@@ -26,12 +27,10 @@ const RETRY: (Duration, Duration) = (Duration::from_millis(250), Duration::from_
 /// Everything the thread owns.
 pub(super) struct Writer {
     shared: Arc<Shared>,
-    rings: Vec<Receiver<Hit>>,
+    rings: Vec<Consumer>,
+    scratch: Scratch,
     lines: Lines,
-    /// Whole lines that are not in the file yet.
-    held: Vec<u8>,
-    /// Where a line is made before it is held or dropped.
-    line: Vec<u8>,
+    held: Held,
     file: LogFile,
     /// When the oldest held line came.
     since: Option<Instant>,
@@ -39,6 +38,12 @@ pub(super) struct Writer {
     tick_at: Instant,
     trouble: Option<Trouble>,
     warnings: Throttle,
+}
+
+/// Whole lines that are not in the file yet.
+struct Held {
+    bytes: Vec<u8>,
+    lines: u64,
 }
 
 /// The file cannot be written.
@@ -53,9 +58,9 @@ impl Writer {
         Self {
             shared,
             rings: Vec::new(),
+            scratch: Scratch::new(),
             lines: Lines::new(clients),
-            held: Vec::with_capacity(2 * FLUSH_AT),
-            line: Vec::new(),
+            held: Held { bytes: Vec::with_capacity(FLUSH_AT + (FLUSH_AT >> 4)), lines: 0 },
             file,
             since: None,
             tick_at: Instant::now(),
@@ -75,50 +80,48 @@ impl Writer {
             if Instant::now() >= self.tick_at {
                 self.tick();
             }
-            // Only `close` unparks: a sender that had to would pay for a system call.
-            std::thread::park_timeout(if idle { POLL.1 } else { POLL.0 });
+            std::thread::park_timeout(POLL);
         }
         self.finish(DRAIN);
     }
 
     /// Takes over the rings of workers that have come since the last look.
     fn adopt(&mut self) {
-        self.rings.append(&mut self.shared.new_rings.lock().unwrap_or_else(PoisonError::into_inner));
+        if let Some(new) = self.shared.new_rings().as_mut() {
+            self.rings.append(new);
+        }
     }
 
-    /// Makes lines of what is in the rings, of each at most what it can hold, and says of how many hits.
+    /// Makes lines of what is in the rings, and says of how many hits.
     fn drain(&mut self) -> usize {
         self.adopt();
-        let mut taken = 0;
+        let mut all = 0;
         let mut rings = std::mem::take(&mut self.rings);
-        rings.retain(|ring| {
-            for _ in 0..RING {
-                match ring.try_recv() {
-                    Ok(hit) => {
-                        taken += 1;
-                        self.push(&hit);
-                    }
-                    Err(TryRecvError::Empty) => return true,
-                    Err(TryRecvError::Disconnected) => return false,
-                }
-            }
-            true
+        let mut scratch = std::mem::replace(&mut self.scratch, Scratch::new());
+        rings.retain_mut(|ring| {
+            let taken = ring.drain(&mut scratch, |hit| self.push(hit));
+            all += taken.unwrap_or(0);
+            taken.is_some()
         });
-        self.rings = rings;
-        taken
+        (self.rings, self.scratch) = (rings, scratch);
+        if all > 0 {
+            self.lines.rest();
+            self.since.get_or_insert_with(Instant::now);
+        }
+        all
     }
 
     /// Holds the line of a hit, or drops it when too many are held already.
-    fn push(&mut self, hit: &Hit) {
-        self.line.clear();
-        self.lines.push(hit, &self.shared.attributions, &mut self.line);
-        if self.held.len() + self.line.len() > MAX_HELD {
+    fn push(&mut self, hit: &Hit<'_>) {
+        let before = self.held.bytes.len();
+        self.lines.push(hit, &self.shared.attributions, &mut self.held.bytes);
+        if self.held.bytes.len() > MAX_HELD {
+            self.held.bytes.truncate(before);
             self.dropped(1);
             return;
         }
-        self.held.extend_from_slice(&self.line);
-        self.since.get_or_insert_with(Instant::now);
-        if self.held.len() >= FLUSH_AT {
+        self.held.lines += 1;
+        if self.held.bytes.len() >= FLUSH_AT {
             self.flush();
         }
     }
@@ -126,13 +129,16 @@ impl Writer {
     /// Writes the held lines, unless that failed a moment ago.
     fn flush(&mut self) {
         let waiting = self.trouble.as_ref().is_some_and(|trouble| Instant::now() < trouble.retry_at);
-        if self.held.is_empty() || waiting {
+        if self.held.bytes.is_empty() || waiting {
             return;
         }
-        let Wrote { bytes, error } = self.file.write(&self.held, Now::read());
-        let lines = count_lines(self.held.get(..bytes).unwrap_or_default());
+        let Wrote { bytes, error } = self.file.write(&self.held.bytes, Now::read());
+        // Most often all of them, which need not be counted again.
+        let written = self.held.bytes.get(..bytes).filter(|_| bytes < self.held.bytes.len());
+        let lines = written.map_or(self.held.lines, count_lines);
         self.shared.counters.written.fetch_add(lines, Ordering::Relaxed);
-        self.held.drain(..bytes.min(self.held.len()));
+        self.held.lines -= lines;
+        self.held.bytes.drain(..bytes.min(self.held.bytes.len()));
         match error {
             Some(error) => self.failed(&error),
             None => {
@@ -164,7 +170,7 @@ impl Writer {
             tracing::warn!(
                 "cannot write the hit log {}: {error}; {} lines wait, {} were dropped so far. It is tried again",
                 self.file.path().display(),
-                count_lines(&self.held),
+                self.held.lines,
                 self.shared.counters.dropped_write.load(Ordering::Relaxed),
             );
         }
@@ -177,10 +183,9 @@ impl Writer {
         // One last try, whatever was before.
         self.trouble = None;
         self.flush();
-        let held = count_lines(&self.held);
-        self.adopt();
-        let left: u64 = self.rings.iter().map(|ring| ring.try_iter().take(RING).map(|_| 1).sum::<u64>()).sum();
-        self.dropped(held + left);
+        self.rings.extend(self.shared.new_rings().take().into_iter().flatten());
+        let left: u64 = self.rings.iter_mut().map(|ring| ring.close(&mut self.scratch)).sum();
+        self.dropped(self.held.lines + left);
     }
 
     /// Counts lines that will not be written.
@@ -196,10 +201,8 @@ fn count_lines(bytes: &[u8]) -> u64 {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::mpsc::sync_channel;
-
     use super::*;
-    use crate::hits::{HitLogCounters, tests};
+    use crate::hits::{HitLogCounters, ring, tests};
 
     #[test]
     fn what_there_is_no_time_for_is_counted() {
@@ -208,10 +211,10 @@ mod tests {
         let path = settings.file.as_deref().expect("a file");
         let shared = Arc::new(Shared::default());
         let file = LogFile::open(path, &settings, Arc::clone(&shared.counters), Now::read()).expect("opened");
-        let (ring, hits) = sync_channel(RING);
-        shared.new_rings.lock().expect("the rings").push(hits);
+        let (mut ring, hits) = ring(1 << 10, None);
+        *shared.new_rings() = Some(vec![hits]);
         for number in 0..10 {
-            ring.try_send(tests::hit(number)).expect("room");
+            assert!(ring.push(&tests::hit(&tests::name(number))), "room");
         }
         Writer::new(Arc::clone(&shared), file, Clients::Full).finish(Duration::ZERO);
         assert_eq!(shared.counters.read(), HitLogCounters { dropped_write: 10, ..HitLogCounters::default() });

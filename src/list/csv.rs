@@ -2,11 +2,11 @@
 
 use csv::{ReaderBuilder, StringRecord};
 
-use super::domains::subtree_unless;
 use super::entry::Reason;
+use super::register::{self, Cursor, same};
 use super::sink::{Sink, shorten};
-use super::text::{Line, Lines};
-use super::{Refusal, Spec, date, entry};
+use super::text::Lines;
+use super::{Refusal, Spec};
 use crate::name::NameProblem;
 use crate::rule::Order;
 
@@ -30,7 +30,7 @@ pub(super) fn read(text: &str, sink: &mut Sink<'_>) -> Result<(), Refusal> {
         .from_reader(text.get(start..).unwrap_or_default().as_bytes());
     let mut record = StringRecord::new();
     let mut columns = None;
-    let mut cursor = Cursor { text, at: 0, line: 1 };
+    let mut cursor = Cursor::new(text);
     loop {
         let row = start.saturating_add(usize::try_from(reader.position().byte()).unwrap_or(usize::MAX));
         match reader.read_record(&mut record) {
@@ -40,7 +40,7 @@ pub(super) fn read(text: &str, sink: &mut Sink<'_>) -> Result<(), Refusal> {
         }
         cursor.advance(row);
         let Some(columns) = &columns else {
-            columns = Some(Columns::find(&record, sink.spec())?);
+            columns = Some(Places::find(&record, sink.spec())?);
             continue;
         };
         if record.iter().any(|cell| !cell.trim().is_empty()) {
@@ -61,7 +61,7 @@ pub(super) fn is_header(line: &str, spec: &Spec) -> bool {
         || line
             .split(delimiter_of(line))
             .take(MAX_COLUMNS)
-            .any(|cell| same(cell.trim().trim_matches('"'), &spec.csv.domain))
+            .any(|cell| same(cell.trim().trim_matches('"'), &spec.columns.domain))
 }
 
 /// Where the header starts, behind comments and Excel's `sep=;`, and its delimiter.
@@ -100,19 +100,15 @@ fn delimiter_of(header: &str) -> char {
     DELIMITERS.into_iter().rev().max_by_key(|&delimiter| count(delimiter)).unwrap_or(',')
 }
 
-/// Column names are compared without case, in any script.
-fn same(a: &str, b: &str) -> bool {
-    a.eq_ignore_ascii_case(b) || a.to_lowercase() == b.trim().to_lowercase()
-}
-
-/// Which column holds what.
-struct Columns {
+/// Where each column stands.
+struct Places {
     domain: usize,
+    scope: Option<usize>,
     /// By index into [`Order::FIELDS`].
     order: [Option<usize>; Order::FIELDS.len()],
 }
 
-impl Columns {
+impl Places {
     /// Finds them in the header.
     fn find(header: &StringRecord, spec: &Spec) -> Result<Self, Refusal> {
         if header.len() > MAX_COLUMNS {
@@ -123,17 +119,21 @@ impl Columns {
             let names = header.iter().take(30).map(|cell| format!("`{}`", shorten(cell.trim()))).collect::<Vec<_>>();
             Refusal::BadCsv(format!("no column `{name}` in its header, which has {}", names.join(", ")))
         };
-        let domain = find(&spec.csv.domain).ok_or_else(|| missing(&spec.csv.domain))?;
+        let scope = match &spec.columns.scope {
+            Some(name) => Some(find(name).ok_or_else(|| missing(name))?),
+            None => find(register::SCOPE),
+        };
+        let domain = find(&spec.columns.domain).ok_or_else(|| missing(&spec.columns.domain))?;
         let mut order = [None; Order::FIELDS.len()];
         for (field, column) in Order::FIELDS.iter().zip(&mut order) {
-            let mapped = spec.csv.order.iter().find(|(name, _)| name == field).map(|(_, name)| name);
+            let mapped = spec.columns.order.iter().find(|(name, _)| name == field).map(|(_, name)| name);
             *column = match mapped {
                 Some(name) => Some(find(name).ok_or_else(|| missing(name))?),
                 None if *field == "id" => find("id").or_else(|| find("order")),
                 None => find(field),
             };
         }
-        Ok(Self { domain, order })
+        Ok(Self { domain, scope, order })
     }
 
     /// The trimmed cell of an order field; empty if there is none.
@@ -145,7 +145,7 @@ impl Columns {
 }
 
 /// One row that holds something.
-fn read_row(record: &StringRecord, columns: &Columns, delimiter: char, cursor: Cursor<'_>, sink: &mut Sink<'_>) {
+fn read_row(record: &StringRecord, columns: &Places, delimiter: char, cursor: Cursor<'_>, sink: &mut Sink<'_>) {
     let cell = record.get(columns.domain).unwrap_or_default();
     if columns.domain == 0 && cell.trim_start().starts_with('#') {
         return;
@@ -161,97 +161,16 @@ fn read_row(record: &StringRecord, columns: &Columns, delimiter: char, cursor: C
         sink.reject(line, place(), name, Reason::Name(NameProblem::Empty));
         return;
     }
-    let order = match order(record, columns, sink) {
-        Ok(order) => order,
-        Err(why) => {
-            sink.reject_because(line, 0, name, why);
-            return;
+    let scope = columns.scope.and_then(|index| record.get(index)).unwrap_or_default();
+    let read = register::order(|field| columns.cell(record, field), sink).and_then(|order| {
+        let (bare, skip, pattern) = register::pattern(name, scope)?;
+        Ok((order, bare, skip, pattern))
+    });
+    match read {
+        Ok((order, bare, skip, pattern)) => {
+            sink.entry_of_order(line, place() + skip, bare, pattern, sink.effect(), order);
         }
-    };
-    let (bare, skip, scope) = entry::marked(name);
-    sink.entry_of_order(line, place() + skip, bare, subtree_unless(scope), sink.effect(), order);
-}
-
-/// The order of a row: its own, or the list's with what the row adds to it.
-fn order(record: &StringRecord, columns: &Columns, sink: &mut Sink<'_>) -> Result<Option<u32>, String> {
-    let cell = |field| columns.cell(record, field);
-    let listed = sink.spec().order.as_ref();
-    let mut order = match listed {
-        Some(order) if cell("id").is_empty() => order.clone(),
-        _ => Order { id: cell("id").to_owned(), ..Order::default() },
-    };
-    let set = |to: &mut String, field| {
-        if !cell(field).is_empty() {
-            cell(field).clone_into(to);
-        }
-    };
-    set(&mut order.authority, "authority");
-    set(&mut order.requested_by, "requested_by");
-    set(&mut order.legal_basis, "legal_basis");
-    set(&mut order.url, "url");
-    let many = |to: &mut Vec<String>, field| {
-        if !cell(field).is_empty() {
-            let parts = cell(field).split(['|', ';', '\n']).map(str::trim).filter(|part| !part.is_empty());
-            *to = parts.map(str::to_owned).collect();
-        }
-    };
-    many(&mut order.reference, "reference");
-    many(&mut order.contact, "contact");
-    let mut dated = false;
-    let mut date = |to: &mut _, field| {
-        if !cell(field).is_empty() {
-            *to = Some(date::parse(cell(field)).map_err(|error| format!("column `{field}`: {error}"))?);
-            dated = true;
-        }
-        Ok::<(), String>(())
-    };
-    date(&mut order.issued, "issued")?;
-    date(&mut order.effective, "effective")?;
-    date(&mut order.deadline, "deadline")?;
-    date(&mut order.expires, "expires")?;
-    date(&mut order.revoked, "revoked")?;
-    if order.id.is_empty() {
-        // Dropping the row's dates would block it before its time, or for ever.
-        return if dated { Err("a date without the id of an order".to_owned()) } else { Ok(None) };
-    }
-    if Some(&order) == listed {
-        return Ok(None);
-    }
-    Ok(Some(sink.order(order)))
-}
-
-/// A place in the text with its line number.
-#[derive(Clone, Copy)]
-struct Cursor<'a> {
-    text: &'a str,
-    at: usize,
-    line: u32,
-}
-
-impl<'a> Cursor<'a> {
-    /// What follows.
-    fn rest(&self) -> &'a str {
-        self.text.get(self.at..).unwrap_or_default()
-    }
-
-    /// The line it is at, from there on.
-    fn line(&self) -> Line<'a> {
-        let text = self.rest().split(['\n', '\r']).next().unwrap_or_default();
-        Line { number: self.line, text }
-    }
-
-    /// Moves to byte `to`, and on over line ends to where the row there really starts.
-    fn advance(&mut self, to: usize) {
-        let bytes = self.text.as_bytes();
-        while let Some(&byte) = bytes.get(self.at) {
-            let ends_line = matches!(byte, b'\n' | b'\r');
-            if self.at >= to && !ends_line {
-                return;
-            }
-            let pair = byte == b'\r' && bytes.get(self.at + 1) == Some(&b'\n');
-            self.at += if pair { 2 } else { 1 };
-            self.line = self.line.saturating_add(u32::from(ends_line));
-        }
+        Err(why) => sink.reject_because(line, 0, name, why),
     }
 }
 

@@ -4,6 +4,7 @@ use super::adblock::is_comment;
 use super::csv;
 use super::domains::without_comment;
 use super::hosts::{is_address, words};
+use super::json;
 use super::orders::is_key;
 use super::text::Lines;
 use super::{Format, Spec};
@@ -24,6 +25,10 @@ pub(super) fn detect(text: &str, spec: &Spec) -> Option<Format> {
         let body = line.text.trim();
         if body.is_empty() {
             continue;
+        }
+        // Before comments: `[` opens the header of an adblock list as well.
+        if first && json::is_start(body) && json::has_names(text, spec) {
+            return Some(Format::Json);
         }
         if let Some(style) = comment_style(body) {
             comment = comment.or(Some(style));

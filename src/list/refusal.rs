@@ -26,6 +26,8 @@ pub enum Refusal {
     BadOrder(Vec<OrderProblem>),
     /// A register whose header or quoting cannot be made sense of.
     BadCsv(String),
+    /// A JSON register that is no JSON, or no register.
+    BadJson(OrderProblem),
     /// More names than a table holds (4 GiB of them).
     TooManyRules,
 }
@@ -70,6 +72,9 @@ impl fmt::Display for Refusal {
                 Ok(())
             }
             Self::BadCsv(why) => write!(f, "not a register that can be read: {why}"),
+            Self::BadJson(OrderProblem { line, column, message }) => {
+                write!(f, "not a JSON register that can be read: {line}:{column}: {message}")
+            }
             Self::TooManyRules => f.write_str("more than 4 GiB of names; split the file"),
         }
     }

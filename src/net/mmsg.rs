@@ -13,7 +13,7 @@ use socket2::SockAddr;
 use super::UdpSocket;
 use super::address::{CONTROL, Control, Source, destination, from_kernel, write_source};
 
-/// Datagrams a batch: beyond 8 there is little left to gain, beyond 32 nothing (HICKORY.md, UDP path).
+/// Datagrams a batch: from 8 to 128 little lies between them, beyond 32 nothing (docs/performance.md).
 pub const BATCH: usize = 32;
 /// Room for one query. Longer ones are cut, and answered FORMERR.
 const IN: usize = 4096;
@@ -43,6 +43,10 @@ pub struct Batch {
     out_headers: Box<[mmsghdr]>,
     in_vectors: Box<[iovec]>,
     out_vectors: Box<[iovec]>,
+    /// The headers for receiving that have to be filled in (again): those from the first to before this one.
+    stale: usize,
+    /// They ask for control messages.
+    wildcard: bool,
     queued: usize,
 }
 
@@ -76,6 +80,8 @@ impl Batch {
             out_headers: vec![header; BATCH].into(),
             in_vectors: vec![vector; BATCH].into(),
             out_vectors: vec![vector; BATCH].into(),
+            stale: BATCH,
+            wildcard: false,
             queued: 0,
         }
     }
@@ -97,7 +103,10 @@ impl Batch {
 
     /// recvmmsg.
     fn receive(&mut self, socket: &UdpSocket) -> io::Result<usize> {
-        for index in 0..BATCH {
+        if self.wildcard != socket.wildcard {
+            (self.wildcard, self.stale) = (socket.wildcard, BATCH);
+        }
+        for index in 0..self.stale {
             self.in_vectors[index] =
                 iovec { iov_base: self.in_bytes[index * IN..].as_mut_ptr().cast::<c_void>(), iov_len: IN };
             let header = &mut self.in_headers[index].msg_hdr;
@@ -112,8 +121,9 @@ impl Batch {
                 (ptr::null_mut(), 0)
             };
         }
-        // SAFETY: every header was just pointed at buffers of `self` with their true sizes (`index * IN`
-        // leaves IN octets, as in_bytes has BATCH * IN), which outlive the call; the timeout may be null.
+        // SAFETY: every header was pointed at buffers of `self` with their true sizes (`index * IN` leaves IN
+        // octets, as in_bytes has BATCH * IN), which outlive the call and never move; those that a call since then
+        // has filled were just pointed there again. The timeout may be null.
         let count = unsafe {
             libc::recvmmsg(
                 socket.as_raw_fd(),
@@ -123,6 +133,8 @@ impl Batch {
                 ptr::null_mut(),
             )
         };
+        // What an error leaves in the headers is not worth knowing.
+        self.stale = usize::try_from(count).unwrap_or(BATCH);
         if count < 0 { Err(io::Error::last_os_error()) } else { Ok(count as usize) }
     }
 
@@ -186,8 +198,8 @@ impl Batch {
     }
 }
 
-// SAFETY: the raw pointers in headers and vectors point only into boxes of the same Batch and are set
-// anew before each use, so moving it to another thread is no different from moving its boxes.
+// SAFETY: the raw pointers in headers and vectors point only into boxes of the same Batch, which are never
+// replaced, so moving it to another thread is no different from moving its boxes.
 unsafe impl Send for Batch {}
 
 impl std::fmt::Debug for Batch {

@@ -7,12 +7,13 @@ use std::fmt;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 use tokio::task::spawn_blocking;
 use tokio::time::{Instant, sleep, sleep_until};
 
 use self::configuration::Configuration;
 use self::dates::Dates;
+use super::board::Board;
 use super::loader::Loader;
 use super::report::{Loaded, Missing};
 use super::voice::{self, Voice};
@@ -34,8 +35,8 @@ pub trait Target: Send + 'static {
     /// What was in force stays so; the next change of anything tries again.
     fn publish(&mut self, settings: &Settings, loaded: Loaded, now: UnixTime) -> Result<Published, Self::Error>;
 
-    /// Lets order dates act on the set in force; gives the next of them. Called off the runtime.
-    fn advance(&mut self, now: UnixTime) -> Option<UnixTime>;
+    /// Lets order dates act on the set in force. Called off the runtime.
+    fn advance(&mut self, now: UnixTime) -> Published;
 
     /// Tells the service manager.
     fn status(&mut self, text: &str, phase: Phase);
@@ -60,11 +61,23 @@ pub enum Phase {
 }
 
 /// Somebody asks for a reload.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Debug)]
 pub enum Trigger {
     /// SIGHUP: read everything again, whatever time stamps say, at once, and publish.
     Hangup,
+    /// An operator wants something done, and to hear what came of it.
+    Operate(Operation, oneshot::Sender<Outcome>),
 }
+
+/// What operators can have done.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Operation {
+    /// The same as [`Trigger::Hangup`].
+    Reload,
+}
+
+/// What came of an operation: in force by now, or why not.
+pub type Outcome = Result<(), String>;
 
 /// The lists as the server starts: from their sources, else as they were last good.
 ///
@@ -111,9 +124,13 @@ pub struct Control<T> {
     events: Events,
 }
 
+/// Operators who wait for the reload under way.
+type Asks = Vec<(Operation, oneshot::Sender<Outcome>)>;
+
 impl<T: Target> Control<T> {
     /// `settings`, what `loader` last gave under them, and what its publish on `target` gave.
     pub fn new(settings: Settings, loader: Loader, target: T, loaded: &Loaded, published: Published) -> Self {
+        let board = Board::default();
         let (watch, events) = Watch::new();
         let mut voice = Voice::default();
         voice.tell(&loaded.reports, true);
@@ -122,8 +139,18 @@ impl<T: Target> Control<T> {
         let now = Now::read();
         let dates = Dates::new(published.next_change, now);
         let configuration = Configuration::new(&settings.path);
-        let work = Work { settings, configuration, loader, target, watch, voice, dates, failed: false };
+        board.post(|posted| {
+            posted.generation = published.generation;
+            posted.published = now.seconds();
+            posted.reports = loaded.reports.as_slice().into();
+        });
+        let work = Work { settings, configuration, loader, target, watch, voice, dates, board, failed: false };
         Self { work, events }
+    }
+
+    /// Where it says how everything stands.
+    pub fn board(&self) -> Board {
+        self.work.board.clone()
     }
 
     /// Runs until every sender of `triggers` is gone.
@@ -131,10 +158,13 @@ impl<T: Target> Control<T> {
         let Self { work, mut events } = self;
         // What changed between the first load and the first watch was not heard.
         let mut cause = Cause::Look;
+        let mut asks = Asks::new();
         let mut work = Some(work);
         while let Some(mut busy) = work.take() {
+            let waiting = std::mem::take(&mut asks);
             let job = spawn_blocking(move || {
                 let retry = busy.reload(cause);
+                busy.answer(waiting);
                 (busy, retry)
             });
             let (idle, retry) = match job.await {
@@ -154,13 +184,13 @@ impl<T: Target> Control<T> {
                 }
                 tokio::select! {
                     trigger = triggers.recv() => match trigger {
-                        Some(trigger) => break asked(trigger, &mut triggers),
+                        Some(trigger) => break asked(trigger, &mut triggers, &mut asks),
                         None => return,
                     },
                     () = events.heard() => tokio::select! {
                         () = events.quiet(quiet) => break Cause::Look,
                         trigger = triggers.recv() => match trigger {
-                            Some(trigger) => break asked(trigger, &mut triggers),
+                            Some(trigger) => break asked(trigger, &mut triggers, &mut asks),
                             None => return,
                         },
                     },
@@ -174,8 +204,12 @@ impl<T: Target> Control<T> {
 }
 
 /// A request, and those that came meanwhile: one reload serves them all.
-fn asked(Trigger::Hangup: Trigger, triggers: &mut mpsc::Receiver<Trigger>) -> Cause {
-    while triggers.try_recv().is_ok() {}
+fn asked(trigger: Trigger, triggers: &mut mpsc::Receiver<Trigger>, asks: &mut Asks) -> Cause {
+    let more = std::iter::from_fn(|| triggers.try_recv().ok());
+    asks.extend(std::iter::once(trigger).chain(more).filter_map(|trigger| match trigger {
+        Trigger::Hangup => None,
+        Trigger::Operate(operation, reply) => Some((operation, reply)),
+    }));
     Cause::Asked
 }
 
@@ -200,6 +234,7 @@ struct Work<T> {
     watch: Watch,
     voice: Voice,
     dates: Dates,
+    board: Board,
     /// What was loaded last could not be published.
     failed: bool,
 }
@@ -229,6 +264,7 @@ impl<T: Target> Work<T> {
         let loaded = self.loader.load(&self.settings.lists);
         let retry = loaded.retry || flux;
         self.voice.tell(&loaded.reports, asked);
+        self.board.post(|posted| posted.reports = loaded.reports.as_slice().into());
         if asked || changed || loaded.changed {
             self.publish(loaded, started);
         } else if self.dates.due(Now::read()) {
@@ -250,11 +286,17 @@ impl<T: Target> Work<T> {
         self.failed = published.is_err();
         let status = match published {
             Ok(published) => {
+                self.board.post(|posted| {
+                    posted.generation = published.generation;
+                    posted.published = now.seconds();
+                    posted.failed = None;
+                });
                 self.dates = Dates::new(published.next_change, now);
                 voice::tell_publish(published.generation, &summary, started.elapsed())
             }
             Err(error) => {
                 tracing::error!("cannot put the lists read in force: {error}; what was in force stays so");
+                self.board.post(|posted| posted.failed = Some(error.to_string()));
                 format!("reload failed: {error}")
             }
         };
@@ -265,9 +307,25 @@ impl<T: Target> Work<T> {
     fn advance(&mut self) {
         let now = Now::read();
         // A date that is not ahead would have us called again without end.
-        let next = self.target.advance(now.seconds()).filter(|&next| next > now.seconds());
+        let Published { generation, next_change } = self.target.advance(now.seconds());
+        let next = next_change.filter(|&next| next > now.seconds());
+        self.board.post(|posted| (posted.generation, posted.published) = (generation, now.seconds()));
         tracing::info!("order dates have come or the clock was set; orders in force were worked out anew");
         self.dates = Dates::new(next, now);
+    }
+
+    /// Tells operators what came of what they wanted.
+    fn answer(&self, asks: Asks) {
+        for (operation, reply) in asks {
+            let outcome = match operation {
+                Operation::Reload => match self.board.read().failed {
+                    Some(why) => Err(format!("what was read cannot be put in force: {why}")),
+                    None => Ok(()),
+                },
+            };
+            // An operator who has gone need not know.
+            let _ = reply.send(outcome);
+        }
     }
 
     /// Watches everything the settings name.

@@ -17,7 +17,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use super::report::Digest;
-use crate::util::UnixTime;
+use crate::util::{UnixTime, slug};
 
 /// Ends the names of contents.
 const COPY: &str = ".copy";
@@ -156,14 +156,6 @@ impl Store {
             Err(CopyError::Corrupt { path: folder.join("manifest.json") })
         }
     }
-}
-
-/// A list's name as a folder name: what is readable of it, and a hash so that no two share one.
-fn slug(list: &str) -> String {
-    let plain = |c: char| if c.is_ascii_alphanumeric() || c == '-' { c.to_ascii_lowercase() } else { '_' };
-    let readable: String = list.chars().map(plain).take(40).collect();
-    let hash = Digest::of(list.as_bytes()).to_string();
-    format!("{readable}-{}", hash.get(..16).unwrap_or(&hash))
 }
 
 /// Names and paths in a folder; what cannot be listed is as good as empty.

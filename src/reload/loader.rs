@@ -435,6 +435,8 @@ fn report(spec: &Spec, state: State, files: Vec<FileState>, took: Duration) -> L
     ListReport {
         name: spec.name.clone(),
         source: spec.shown.clone(),
+        role: spec.role,
+        mode: spec.mode,
         entries: in_force().map(|file| file.report.entries).sum(),
         rejected: in_force().map(|file| file.report.rejected).sum(),
         error: state.why().or_else(|| files.iter().find_map(|file| file.state.why())).cloned(),

@@ -6,7 +6,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::list::{FileReport, Format, Refusal, SourceError};
-use crate::rule::FileRules;
+use crate::rule::{FileRules, Mode, Role};
+pub use crate::util::Digest;
 use crate::util::UnixTime;
 
 /// Everything one load gave.
@@ -52,6 +53,10 @@ pub struct ListReport {
     pub name: String,
     /// File or folder as the operator wrote it.
     pub source: String,
+    /// Block or allow.
+    pub role: Role,
+    /// Enforce or shadow.
+    pub mode: Mode,
     /// Where what is in force stands: the worst of the files, but for those that were never in force (see `error`).
     pub state: State,
     /// Its files, sorted by name.
@@ -231,39 +236,9 @@ impl fmt::Display for LoadError {
 
 impl std::error::Error for LoadError {}
 
-/// A SHA-256, shown as `sha256sum` shows it.
-#[derive(Clone, Copy, PartialEq, Eq, Hash)]
-pub struct Digest(pub [u8; 32]);
-
-impl Digest {
-    /// Of these bytes.
-    pub fn of(bytes: &[u8]) -> Self {
-        use sha2::Digest as _;
-        Self(sha2::Sha256::digest(bytes).into())
-    }
-}
-
-impl fmt::Display for Digest {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
-    }
-}
-
-impl fmt::Debug for Digest {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        fmt::Display::fmt(self, f)
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_digest_reads_as_sha256sum_prints_it() {
-        let empty = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
-        assert_eq!(Digest::of(b"").to_string(), empty);
-    }
 
     #[test]
     fn the_worst_file_decides_and_the_oldest_copy_is_named() {

@@ -157,6 +157,8 @@ mod tests {
         ListReport {
             name: "l".into(),
             source: "a.txt".into(),
+            role: crate::rule::Role::Block,
+            mode: crate::rule::Mode::Enforce,
             state,
             entries: file.report.entries,
             rejected: file.report.rejected,

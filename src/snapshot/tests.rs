@@ -122,6 +122,29 @@ proptest! {
     }
 }
 
+proptest! {
+    #[test]
+    fn a_rule_seen_alone_explains_every_name_as_a_look_at_the_name_does(
+        rules in proptest::collection::vec(some_rule(), 0..6),
+        names in proptest::collection::vec(some_name(), 1..20),
+    ) {
+        // Each twice: those that are not seen beside the first count too.
+        let rules: Vec<_> = rules.iter().chain(&rules).cloned().collect();
+        let snapshot = compile(&rules);
+        for name in names {
+            let mut buf = NameBuf::new();
+            buf.set_wire(name.wire()).expect("a name");
+            let decision = snapshot.decide(&buf);
+            for (found, mode) in [(decision.blocked(), Mode::Enforce), (decision.shadowed(), Mode::Shadow)] {
+                if let Some(found) = found.filter(|_| decision.alone) {
+                    prop_assert_eq!(snapshot.causes_of(found.id), Some(snapshot.causes(name.wire(), mode)), "{}", name);
+                }
+            }
+        }
+        prop_assert_eq!(snapshot.causes_of(rules.len() as u32), None);
+    }
+}
+
 #[test]
 fn a_hit_is_attributed_to_every_rule_and_order() {
     let rule =
@@ -149,4 +172,40 @@ fn a_hit_is_attributed_to_every_rule_and_order() {
         ]
     );
     assert_eq!(shown(Mode::Shadow), [row("list1", "example.com", 4, "order1")]);
+}
+
+#[test]
+fn canaries_are_whom_other_rules_hold_for() {
+    let rule = |name: &str| Plain {
+        list: 0,
+        name: Name::parse(name).expect("a name"),
+        scope: Scope::Subtree,
+        effect: Effect::Block,
+    };
+    let acl = |block: &str| {
+        let block = block.parse().expect("a block");
+        Acl::new(&crate::limit::Settings { allow_from: vec![block] })
+    };
+    let (old, new, third) = (compile(&[rule("old.example")]), compile(&[rule("new.example")]), compile(&[]));
+    let queries = Arc::<AtomicU64>::default();
+    let on_trial = Canary::new(acl("10.1.0.0/16"), Arc::new(new.at(2, UnixTime(0))), Arc::clone(&queries));
+    let second = Canary::new(acl("10.0.0.0/8"), Arc::new(third.at(3, UnixTime(0))), Arc::default());
+    let snapshot = old.at(1, UnixTime(0)).with_canaries(vec![on_trial, second]);
+    let blocked = |snapshot: &Snapshot, client: &str, name: &str| {
+        let mut buf = NameBuf::new();
+        buf.parse(name).expect("a name");
+        let snapshot = snapshot.enter(client.parse().expect("an address"));
+        (snapshot.decide(&buf).blocked().is_some(), snapshot.generation())
+    };
+    for at in [snapshot.clone(), snapshot.at(1, UnixTime(9))] {
+        assert_eq!(blocked(&at, "10.1.2.3", "new.example"), (true, 2));
+        assert_eq!(blocked(&at, "10.1.2.3", "old.example"), (false, 2));
+        assert_eq!(blocked(&at, "10.2.2.3", "old.example"), (false, 3), "of two, the first counts");
+        assert_eq!(blocked(&at, "192.0.2.1", "old.example"), (true, 1));
+        assert_eq!(blocked(&at, "192.0.2.1", "new.example"), (false, 1));
+        assert_eq!(at.last_generation(), 3);
+    }
+    assert_eq!(queries.load(Ordering::Relaxed), 4);
+    assert_eq!(snapshot.of("10.1.2.3".parse().expect("an address")).generation(), 2);
+    assert_eq!(queries.load(Ordering::Relaxed), 4, "only queries that come in are counted");
 }

@@ -15,8 +15,8 @@ pub struct Handover<T> {
 
 impl<T> Handover<T> {
     /// Starts with `value` as generation 1.
-    pub fn new(value: T) -> Arc<Self> {
-        Arc::new(Self { generation: AtomicU64::new(1), current: Mutex::new(Arc::new(value)) })
+    pub fn new(value: impl Into<Arc<T>>) -> Arc<Self> {
+        Arc::new(Self { generation: AtomicU64::new(1), current: Mutex::new(value.into()) })
     }
 
     /// Replaces the value; every reader sees it at its next [`Reader::current`].

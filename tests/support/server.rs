@@ -316,6 +316,11 @@ impl Server {
         )
     }
 
+    /// Runs another verb beside the server, with its configuration.
+    pub fn run(&self, args: &[&str]) -> Ran {
+        Ran::of(&self.folder, args)
+    }
+
     /// Waits until `name` is answered by the sinkhole.
     pub fn blocks(&self, name: &str) -> Duration {
         self.comes_to(name, "0.0.0.0")
@@ -329,6 +334,28 @@ impl Drop for Server {
         if thread::panicking() {
             eprintln!("the server said:\n{}", self.stderr());
         }
+    }
+}
+
+/// What a verb printed, and how it ended.
+#[derive(Debug)]
+pub struct Ran {
+    pub code: Option<i32>,
+    pub stdout: String,
+    pub stderr: String,
+}
+
+impl Ran {
+    /// Runs a verb in `folder` to its end.
+    pub fn of(folder: &Folder, args: &[&str]) -> Self {
+        let output = binary(folder).args(args).output().expect("it runs");
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        Self { code: output.status.code(), stdout: text(&output.stdout), stderr: text(&output.stderr) }
+    }
+
+    /// What it printed, as JSON.
+    pub fn json(&self) -> Value {
+        serde_json::from_str(&self.stdout).unwrap_or_else(|error| panic!("{error}: {self:?}"))
     }
 }
 

@@ -1,14 +1,18 @@
 //! Asks, counts, checks, and takes times.
 //!
 //! `load --server ADDRESS --names FILE --seconds S [--rate QPS] [--window N] [--warm S] [--pid PID] [--check no]
-//! [--edns no]`; one JSON object is printed. FILE has one query a line, `query::Query::parse` says how.
+//! [--edns no]`; one JSON object is printed. FILE has one query a line, `query::Query::parse` says how. With `--seconds 0` it
+//! goes on until standard input ends; each line there prints one object about the time since the line before.
 //!
 //! Without `--rate`, as many queries are kept under way as `--window` says, so the server is never idle. With it,
 //! queries are sent at even intervals and times are taken from just before a query is sent to when the kernel had the
 //! answer, so that a load generator that is put aside for a moment does not look like a slow server. The window is
 //! small enough for the default socket buffer of a server (212,992 octets are 166 small messages as the kernel counts).
 
+use std::collections::VecDeque;
+use std::io::{self, BufRead as _};
 use std::net::UdpSocket;
+use std::sync::mpsc::{Receiver, TryRecvError, channel};
 use std::thread;
 use std::time::Duration;
 
@@ -18,8 +22,9 @@ use crate::clock::{self, CpuClock};
 use crate::histogram::Histogram;
 use crate::query::{FRESH, Query, freshen};
 
-/// Bits of the ID that say which slot; the others tell uses of the slot apart.
-const SLOT_BITS: u32 = 12;
+/// Bits of the ID that say which slot; the others tell uses of the slot apart. A steady 20,000 queries a second of which
+/// none is answered have 10,000 under way when the first is given up.
+const SLOT_BITS: u32 = 14;
 /// An answer that takes longer than this is lost, in nanoseconds.
 const PATIENCE: u64 = 500_000_000;
 /// A pause while answers gather. It is this side's timer that ends it, so the server never pays for waking it.
@@ -63,8 +68,8 @@ struct Load {
     fresh: u64,
     /// Queries under way.
     slots: Vec<Slot>,
-    /// Slots that are free.
-    free: Vec<u16>,
+    /// Slots that are free, the one that was so longest first.
+    free: VecDeque<u16>,
     /// Whether answers are judged.
     check: bool,
     /// When the next look at lost queries is due.
@@ -88,25 +93,43 @@ pub fn run(args: &Args) -> Result<()> {
     };
     let mut load = Load::new(args, rate > 0.0)?;
     clock::sleep_exactly();
-    load.drive(warm, rate)?;
-    load.counts = Counts::default();
-    load.times = Histogram::new();
-    let (began, cpu_began) = (clock::now(), clock.map(CpuClock::read));
-    load.drive(seconds, rate)?;
-    let elapsed = (clock::now() - began) as f64 / 1e9;
-    let cpu = clock.map(CpuClock::read).zip(cpu_began).map_or(0.0, |(after, before)| (after - before) as f64 / 1e9);
-    let answered = load.counts;
-    if rate > 0.0 {
-        load.drain()?;
-        load.counts.sent = answered.sent;
+    load.drive(rate, within(warm))?;
+    if seconds > 0.0 {
+        load.measure(rate, clock, true, within(seconds))?;
+        return Ok(());
     }
-    let Counts { sent, answers, wrong, lost } = load.counts;
-    let [p50, p99, p999] = [0.5, 0.99, 0.999].map(|share| load.times.share(share));
-    println!(
-        "{{\"seconds\":{elapsed:.6},\"cpu\":{cpu:.6},\"sent\":{sent},\"answers\":{answers},\"wrong\":{wrong},\
-         \"lost\":{lost},\"p50\":{p50:.1},\"p99\":{p99:.1},\"p999\":{p999:.1}}}"
-    );
+    let marks = marks();
+    let mut more = true;
+    while more {
+        load.measure(rate, clock, false, |_| match marks.try_recv() {
+            Ok(()) => true,
+            Err(TryRecvError::Empty) => false,
+            Err(TryRecvError::Disconnected) => {
+                more = false;
+                true
+            }
+        })?;
+    }
     Ok(())
+}
+
+/// Says when so many seconds have gone.
+fn within(seconds: f64) -> impl FnMut(u64) -> bool {
+    let end = clock::now() + (seconds * 1e9) as u64;
+    move |now| now >= end
+}
+
+/// One message a line of standard input.
+fn marks() -> Receiver<()> {
+    let (sender, marks) = channel();
+    thread::spawn(move || {
+        for line in io::stdin().lock().lines() {
+            if line.is_err() || sender.send(()).is_err() {
+                return;
+            }
+        }
+    });
+    marks
 }
 
 impl Load {
@@ -142,14 +165,39 @@ impl Load {
         })
     }
 
-    /// Asks for some seconds, at a rate or (0) as fast as the server answers.
-    fn drive(&mut self, seconds: f64, rate: f64) -> Result<()> {
+    /// Asks until it is time, and prints what came of it; with `drain`, also of what is under way then.
+    fn measure(
+        &mut self,
+        rate: f64,
+        clock: Option<CpuClock>,
+        drain: bool,
+        done: impl FnMut(u64) -> bool,
+    ) -> Result<()> {
+        self.counts = Counts::default();
+        self.times = Histogram::new();
+        let (began, cpu_began) = (clock::now(), clock.map(CpuClock::read));
+        self.drive(rate, done)?;
+        let elapsed = (clock::now() - began) as f64 / 1e9;
+        let cpu = clock.map(CpuClock::read).zip(cpu_began).map_or(0.0, |(after, before)| (after - before) as f64 / 1e9);
+        if rate > 0.0 && drain {
+            self.drain()?;
+        }
+        let Counts { sent, answers, wrong, lost } = self.counts;
+        let [p50, p99, p999] = [0.5, 0.99, 0.999].map(|share| self.times.share(share));
+        println!(
+            "{{\"seconds\":{elapsed:.6},\"cpu\":{cpu:.6},\"sent\":{sent},\"answers\":{answers},\"wrong\":{wrong},\
+             \"lost\":{lost},\"p50\":{p50:.1},\"p99\":{p99:.1},\"p999\":{p999:.1}}}"
+        );
+        Ok(())
+    }
+
+    /// Asks until it is time, at a rate or (0) as fast as the server answers.
+    fn drive(&mut self, rate: f64, mut done: impl FnMut(u64) -> bool) -> Result<()> {
         let began = clock::now();
-        let end = began + (seconds * 1e9) as u64;
         let mut asked = 0_u64;
         loop {
             let now = clock::now();
-            if now >= end {
+            if done(now) {
                 return Ok(());
             }
             let room = if rate > 0.0 {
@@ -184,7 +232,7 @@ impl Load {
     fn ask(&mut self, room: usize, now: u64) -> Result<usize> {
         let count = room.min(self.free.len());
         for index in 0..count {
-            let slot_index = self.free[self.free.len() - 1 - index];
+            let slot_index = self.free[index];
             let slot = &mut self.slots[usize::from(slot_index)];
             let query = &self.queries[self.next];
             *slot = Slot { busy: false, turn: slot.turn.wrapping_add(1), query: self.next as u32, sent: now };
@@ -203,7 +251,7 @@ impl Load {
         }
         let sent = self.batch.send(&self.socket, With::Nothing, count)?;
         for _ in 0..sent {
-            if let Some(slot) = self.free.pop() {
+            if let Some(slot) = self.free.pop_front() {
                 self.slots[usize::from(slot)].busy = true;
             }
         }
@@ -226,7 +274,7 @@ impl Load {
                 continue;
             }
             slot.busy = false;
-            self.free.push(slot_index);
+            self.free.push_back(slot_index);
             self.counts.answers += 1;
             if self.check && !self.queries[slot.query as usize].fits(message) {
                 self.counts.wrong += 1;
@@ -249,7 +297,7 @@ impl Load {
             if slot.busy && slot.sent + PATIENCE < now {
                 slot.busy = false;
                 self.counts.lost += 1;
-                self.free.push(index as u16);
+                self.free.push_back(index as u16);
             }
         }
     }

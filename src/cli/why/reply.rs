@@ -1,6 +1,6 @@
 //! The very bytes a client would get, made by the code that makes them, and read by another.
 
-use hickory_proto::op::{Message, ResponseCode};
+use hickory_proto::op::Message;
 use hickory_proto::rr::Record;
 use hickory_proto::rr::rdata::opt::{EdnsCode, EdnsOption};
 use serde::Serialize;
@@ -56,7 +56,7 @@ pub struct Ede {
 pub fn ask(decider: &mut Decider, snapshot: &Snapshot, name: &NameBuf, qtype: u16, peer: Peer, now: Now) -> Reply {
     let mut out = [0; UDP_EDNS];
     let told = |bytes: Option<&[u8]>| tell(bytes.unwrap_or_default());
-    match decider.decide(snapshot, &query(name, qtype), peer, now, &mut out) {
+    match decider.decide(snapshot, &query(name.wire(), qtype), peer, now, &mut out) {
         Verdict::Reply(len) => match told(out.get(..len)) {
             Ok(told) => Reply::Message(told),
             Err(reason) => Reply::Unreadable { reason },
@@ -71,8 +71,8 @@ pub fn ask(decider: &mut Decider, snapshot: &Snapshot, name: &NameBuf, qtype: u1
 }
 
 /// A query as `dig` sends it: RD, and an OPT record that takes 1232 octets.
-fn query(name: &NameBuf, qtype: u16) -> Vec<u8> {
-    let mut message = question(name.wire(), qtype);
+pub fn query(name: &[u8], qtype: u16) -> Vec<u8> {
+    let mut message = question(name, qtype);
     if let Some(additional) = message.get_mut(11) {
         *additional = 1;
     }
@@ -95,7 +95,7 @@ fn tell(bytes: &[u8]) -> Result<Told, String> {
         _ => None,
     });
     Ok(Told {
-        rcode: rcode(message.metadata.response_code),
+        rcode: rcode_name(message.metadata.response_code.into()),
         truncated: message.metadata.truncation,
         answer: message.answers.iter().map(record).collect(),
         authority: message.authorities.iter().map(record).collect(),
@@ -110,8 +110,8 @@ fn record(record: &Record) -> String {
 }
 
 /// The code's mnemonic (IANA DNS RCODEs).
-fn rcode(code: ResponseCode) -> String {
-    match u16::from(code) {
+pub fn rcode_name(code: u16) -> String {
+    match code {
         0 => "NOERROR".to_owned(),
         1 => "FORMERR".to_owned(),
         2 => "SERVFAIL".to_owned(),

@@ -186,6 +186,7 @@ fn auto_says_what_it_chose() {
         ("# order\nid = \"1/25\"\nauthority = \"x\"\ndomains = [\"a.example\"]\n", Format::Orders),
         ("domain;order\na.example;1\n", Format::Csv),
         ("\"Order\",\"Domain\"\n1,a.example\n", Format::Csv),
+        ("[{\"Domain\": \"a.example\"}]\n", Format::Json),
         ("# emptied\n", Format::Domains),
         ("! emptied\n", Format::Adblock),
         ("; emptied\n", Format::Rpz),

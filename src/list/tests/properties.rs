@@ -7,7 +7,7 @@ use crate::list::{FileReport, MAX_SHOWN};
 use crate::name::Name;
 
 /// All formats.
-const FORMATS: [Format; 8] = [
+const FORMATS: [Format; 9] = [
     Format::Auto,
     Format::Domains,
     Format::Hosts,
@@ -16,6 +16,7 @@ const FORMATS: [Format; 8] = [
     Format::Rpz,
     Format::Orders,
     Format::Csv,
+    Format::Json,
 ];
 
 /// Bytes that are interesting to some format.
@@ -25,7 +26,7 @@ fn pieces() -> impl Strategy<Value = Vec<u8>> {
             "a.example", "com", "*.", "=", ".", "||", "^", "@@", "$important", "address=/", "server=/", "/", "#", "0.0.0.0 ",
             "::1 ", "CNAME ", "SOA ", "TXT ", "HTTPS 1 . ", "alpn=", "IN ", "300 ", "$ORIGIN ", "$TTL ", "@ ", "(", ")", "\"", "\\",
             "\\065", ";", ",", "\t", " ", "\n", "\r\n", "\r", "domain,order\n", "id = \"1\"\n", "authority = 'x'\n",
-            "domains = [\"a.example\"]\n", "биржа.рф", "\u{ad}", "\u{feff}", "\0", "xn--", "https://", "1.2.3.4", "rpz-ip ",
+            "domains = [\"a.example\"]\n", "биржа.рф", "\u{ad}", "\u{feff}", "\0", "xn--", "https://", "1.2.3.4", "rpz-ip ", "[", "]", "{\"domain\": ", "\"a.example\"", "\"scope\": \"exact\"", "}",
         ]).prop_map(|text| text.as_bytes().to_vec()),
         1 => prop::collection::vec(any::<u8>(), 0..6),
     ];
@@ -38,7 +39,7 @@ fn adds_up(report: &FileReport) -> Result<(), TestCaseError> {
     match report.format {
         Some(Format::Domains | Format::Adblock | Format::Orders | Format::Csv) => prop_assert_eq!(sum, report.lines),
         // Several names a line.
-        Some(Format::Hosts | Format::Dnsmasq) => prop_assert!(sum >= report.lines),
+        Some(Format::Hosts | Format::Dnsmasq | Format::Json) => prop_assert!(sum >= report.lines),
         // Several records a rule.
         Some(Format::Rpz) => prop_assert!(sum <= report.lines),
         Some(Format::Auto) | None => prop_assert!(false, "a report names its format"),

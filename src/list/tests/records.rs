@@ -1,7 +1,7 @@
 //! `orders` and `csv`: entries that carry their legal basis.
 
 use super::*;
-use crate::list::{CsvColumns, Encoding};
+use crate::list::{Columns, Encoding, OrderProblem};
 use crate::rule::Order;
 use crate::util::UnixTime;
 
@@ -100,7 +100,7 @@ fn a_register_out_of_excel_in_windows_1251() {
     let columns = [("id", "решение"), ("issued", "ДАТА")].map(|(field, column)| (field.to_owned(), column.to_owned()));
     let spec = Spec {
         encoding: Encoding::Windows1251,
-        csv: CsvColumns { domain: "домен".into(), order: columns.into() },
+        columns: Columns { domain: "домен".into(), scope: None, order: columns.into() },
         max_rejected: 10_000,
         ..spec(Format::Auto)
     };
@@ -144,4 +144,78 @@ fn lone_carriage_returns_count_as_lines() {
     let parsed = lenient(Format::Csv, "domain,order\ra.example,1\r\rb.example,2\rb b.example,3");
     assert_eq!(rules(&parsed), ["2 a.example", "4 b.example"]);
     assert_eq!(rejected(&parsed), ["5:2 b b.example"]);
+}
+
+#[test]
+fn a_json_register_in_every_shape() {
+    let records = [
+        r#"{"domain": "a.example", "order": 77, "authority": "Agency", "reference": ["x", "y"], "expires": "2026-01-05"}"#,
+        r#"{"Domain": ["=b.example", "*.c.example", "биржа.рф"], "id": "78", "url": null}"#,
+        r#"{"domain": "d.example", "scope": "exact"}"#,
+        r#"{"domain": "bad name.example"}"#,
+        r#"{"name": "e.example"}"#,
+        r#"{"domain": 7}"#,
+        r#"{"domain": "f.example", "scope": "all"}"#,
+        r#"{"domain": "g.example", "issued": "2026-01-05"}"#,
+    ];
+    let lines = records.join("\n");
+    let array = format!("[{}]", records.join(",\n"));
+    let inside = format!("{{\"count\": 8, \"tags\": [], \"records\": [{}]}}", records.join(",\n"));
+    for text in [lines, array, inside] {
+        assert!(read(&spec(Format::Auto), &text).is_err_and(|refusal| refusal.report().is_some()), "{text}");
+        let parsed = lenient(Format::Json, &text);
+        let expected = ["1 a.example", "2 =b.example", "2 *.c.example", "2 xn--80abph4b.xn--p1ai", "3 =d.example"];
+        assert_eq!(rules(&parsed), expected, "{text}");
+        let rejected: Vec<_> = parsed.report.rejections.iter().map(|r| (r.line, r.entry.as_str())).collect();
+        let bad = [(4, "bad name.example"), (5, "{…}"), (6, "7"), (7, "f.example"), (8, "g.example")];
+        assert_eq!(rejected, bad, "{text}");
+        assert!(parsed.report.rejections[3].reason.contains("`all` is no scope"));
+        let order = parsed.rules.rule(0).order.expect("an order");
+        assert_eq!((order.id.as_str(), order.reference.len()), ("77", 2));
+        assert_eq!(order.expires, Some(UnixTime(1_767_571_200)));
+        assert_eq!(parsed.rules.rule(1).order.map(|order| order.id.as_str()), Some("78"));
+    }
+}
+
+#[test]
+fn json_registers_are_recognised_and_mapped() {
+    let text = r#"{"data": [{"Имя": "a.example", "Номер": "1", "Охват": "below"}]}"#;
+    let columns = [("id".to_owned(), "номер".to_owned())];
+    let columns = Columns { domain: "имя".into(), scope: Some("охват".into()), order: columns.into() };
+    let parsed = read(&Spec { columns, ..spec(Format::Auto) }, text).expect("a register");
+    assert_eq!((rules(&parsed), parsed.report.format), (vec!["1 *.a.example".to_owned()], Some(Format::Json)));
+    assert_eq!(parsed.rules.rule(0).order.map(|order| order.id.as_str()), Some("1"));
+    let single = read(&spec(Format::Auto), "{\n  \"domain\": \"a.example\"\n}\n").expect("a register of one");
+    assert_eq!(rules(&single), ["2 a.example"]);
+}
+
+#[test]
+fn json_that_is_no_register_is_refused_with_its_place() {
+    for (text, place, why) in [
+        ("[{\"domain\": \"a.example\"},\n {\"domain\": }]", (2, 13), "expected value"),
+        ("[{\"domain\": \"a.example\"},\n", (2, 1), "EOF"),
+        ("\n\n\"text\"", (3, 1), "neither an array nor an object"),
+        ("{\"a\": [{}], \"b\": [{}]}", (1, 1), "several arrays"),
+        ("[[[", (1, 3), "EOF"),
+    ] {
+        match read(&spec(Format::Json), text) {
+            Err(Refusal::BadJson(OrderProblem { line, column, message })) => {
+                assert!(message.contains(why), "{text}: {message}");
+                assert_eq!(line, place.0, "{text}: {message}");
+                assert!(column.abs_diff(place.1) <= 1, "{text}: {column}");
+            }
+            other => panic!("{text}: {other:?}"),
+        }
+    }
+    let deep = "[".repeat(100_000);
+    assert!(read(&spec(Format::Json), &deep).is_err());
+}
+
+#[test]
+fn a_scope_column_goes_before_marks_and_the_lists_scope() {
+    let text =
+        "domain;scope;id\na.example;exact;1\n*.b.example;Subtree;1\n=c.example;;1\nd.example;;1\ne.example;x;1\n";
+    let parsed = lenient(Format::Csv, text);
+    assert_eq!(rules(&parsed), ["2 =a.example", "3 b.example", "4 =c.example", "5 d.example"]);
+    assert_eq!(rejected(&parsed), ["6:1 e.example"]);
 }

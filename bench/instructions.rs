@@ -1,0 +1,188 @@
+//! Decisions for callgrind to count: `instructions blocked|cached|passed`, run by `bench/instructions.py`.
+//!
+//! Only what [`measured_decisions`] calls is to be counted; it runs in the main thread, beside which the hit log's writes
+//! lines. Hash keys are random, so there are several rounds with new ones, of many names each. How many decisions
+//! were measured is printed.
+#![expect(clippy::print_stdout, reason = "a benchmark prints")]
+
+use std::hint::black_box;
+use std::sync::Arc;
+use std::thread;
+use std::time::Duration;
+
+use qalqan::cache::{self, Cache, Key};
+use qalqan::engine::{Decider, Peer, Verdict};
+use qalqan::event::Transport;
+use qalqan::hits::{self, Clients, HitLog};
+use qalqan::limit::{Acl, Settings};
+use qalqan::name::NameBuf;
+use qalqan::policy::{Answer, AnswerMode, AnswerSettings, ListPolicy};
+use qalqan::rule::{Effect, Kind, Mode, Order, Role, RulesBuilder, Scope};
+use qalqan::set::Part;
+use qalqan::snapshot::Snapshot;
+use qalqan::stats::Stats;
+use qalqan::util::{Now, UnixTime};
+use qalqan::wire;
+
+/// Rounds, each with other hash keys.
+const ROUNDS: usize = 100;
+/// How often the messages are decided about in a round.
+const TURNS: u64 = 2;
+/// Names on the list.
+const LISTED: usize = 3500;
+/// Decisions a round: fewer than the hit log's ring holds.
+const ASKED: usize = 400;
+
+fn main() {
+    let kind = std::env::args().nth(1).unwrap_or_default();
+    let expect = match kind.as_str() {
+        "blocked" | "cached" => |verdict| matches!(verdict, Verdict::Reply(_)),
+        "passed" => |verdict| matches!(verdict, Verdict::Resolve(_)),
+        // `cargo bench` and `cargo test` run every benchmark; without valgrind there is nothing to measure.
+        _ => {
+            println!("nothing is measured here: see bench/instructions.py");
+            return;
+        }
+    };
+    let hits = if kind == "blocked" { ASKED as u64 } else { 0 };
+    let mut random = Random(7);
+    let listed: Vec<String> = (0..LISTED).map(|_| made_up(&mut random, "")).collect();
+    let passed: Vec<String> = (0..ASKED).map(|_| made_up(&mut random, "free-")).collect();
+    let messages: Vec<Vec<u8>> = match kind.as_str() {
+        "blocked" => listed[..ASKED].iter().enumerate().map(|(at, name)| query(name, at % 2 == 0)).collect(),
+        _ => passed.iter().map(|name| query(name, false)).collect(),
+    };
+    let folder = tempfile::tempdir().expect("a folder");
+    for _ in 0..ROUNDS {
+        let log = hit_log(&folder);
+        let mut decider = decider(&log, &messages, kind == "cached");
+        let snapshot = snapshot(&listed);
+        for turn in 1..=TURNS {
+            assert_eq!(measured_decisions(&mut decider, &snapshot, &messages, expect), ASKED, "not all were {kind}");
+            // The ring has room again for the next turn.
+            while log.counters().written < turn * hits {
+                thread::sleep(Duration::from_millis(5));
+            }
+        }
+        let counters = log.close();
+        assert_eq!((counters.written, counters.dropped_full), (TURNS * hits, 0), "every hit was taken");
+    }
+    println!("{}", ROUNDS * TURNS as usize * ASKED);
+}
+
+/// What is counted: a decision about each message; gives how many were as expected.
+#[inline(never)]
+fn measured_decisions(
+    decider: &mut Decider,
+    snapshot: &Snapshot,
+    messages: &[Vec<u8>],
+    expect: fn(Verdict) -> bool,
+) -> usize {
+    let peer = Peer { address: ([127, 0, 0, 1], 4000).into(), transport: Transport::Udp };
+    let mut out = [0; wire::UDP_EDNS];
+    let mut fits = 0;
+    for message in messages {
+        let verdict = decider.decide(snapshot, black_box(message), peer, Now { unix_ms: 1 }, &mut out);
+        fits += usize::from(expect(black_box(verdict)));
+        black_box(&out);
+    }
+    fits
+}
+
+/// A decider as a UDP worker has it; with `filled`, its cache knows the answers.
+fn decider(log: &HitLog, messages: &[Vec<u8>], filled: bool) -> Decider {
+    let settings = cache::Settings {
+        size: 64 << 20,
+        min_ttl: 0,
+        max_ttl: 86_400,
+        max_negative_ttl: 3600,
+        servfail_ttl: 5,
+        stale: 86_400,
+    };
+    let cache = Cache::new(&settings).expect("a size");
+    for message in messages.iter().filter(|_| filled) {
+        let mut buf = NameBuf::new();
+        let query = wire::parse(message, &mut buf).expect("a query");
+        let mut answer = wire::question(buf.wire(), 1);
+        (answer[2], answer[3], answer[7]) = (0x81, 0x80, 1);
+        answer.extend_from_slice(b"\xc0\x0c\0\x01\0\x01\0\0\x0e\x10\0\x04\xc0\0\x02\x01");
+        assert!(cache.insert(&Key::new(buf.wire(), &query, false), &answer, 0, cache.epoch(), UnixTime(0)));
+    }
+    let (refresh, _) = tokio::sync::mpsc::channel(1);
+    Decider::new(Stats::default().counters(), Some(log.sender())).with_cache(Arc::new(cache), refresh)
+}
+
+/// A hit log, as by default on.
+fn hit_log(folder: &tempfile::TempDir) -> HitLog {
+    let settings = hits::Settings {
+        file: Some(folder.path().join("hits.jsonl")),
+        clients: Clients::Truncate,
+        max_size: 1 << 30,
+        max_age: Duration::from_secs(86_400),
+        keep: 1,
+    };
+    HitLog::start(&settings).expect("a hit log")
+}
+
+/// One list with an order, as `config.toml` would make it.
+fn snapshot(listed: &[String]) -> Snapshot {
+    let mut rules = RulesBuilder::new("bench".into(), listed.len() * 24);
+    let order =
+        rules.order(Order { id: "25-01-25/4".into(), authority: "Ministry of Examples".into(), ..Order::default() });
+    let mut buf = NameBuf::new();
+    for (line, name) in listed.iter().enumerate() {
+        buf.parse(name).expect("a name");
+        let kind = Kind { scope: Scope::Subtree, effect: Effect::Block, order: Some(order) };
+        assert!(rules.push(&buf, line as u32 + 1, kind));
+    }
+    let answer = Answer::new(&AnswerSettings {
+        mode: AnswerMode::Sinkhole,
+        ipv4: vec![[0, 0, 0, 0].into()],
+        ipv6: vec![[0; 16].into()],
+        cname: None,
+        ttl: 30,
+        ede: Some(16),
+        text: "Blocked by order {order} of {authority}".into(),
+        language: "en".into(),
+    });
+    let policy = ListPolicy { name: "bench".into(), role: Role::Block, mode: Mode::Enforce, answer, slot: 0 };
+    let acl = Acl::new(&Settings { allow_from: vec!["127.0.0.0/8".parse().expect("a block")] });
+    let parts = vec![Part { list: 0, rules: Arc::new(rules.build()) }];
+    Snapshot::compile(1, vec![policy], parts, acl, UnixTime(0)).expect("few rules")
+}
+
+/// A query for A with EDNS, for the name or one below it.
+fn query(name: &str, below: bool) -> Vec<u8> {
+    let mut buf = NameBuf::new();
+    buf.parse(&format!("{}{name}", if below { "www." } else { "" })).expect("a name");
+    let mut message = wire::question(buf.wire(), 1);
+    message[11] = 1;
+    message.extend_from_slice(&[0, 0, 41, 4, 208, 0, 0, 0, 0, 0, 0]);
+    message
+}
+
+/// A name like those of real lists: two or three labels, some 19 characters.
+fn made_up(random: &mut Random, front: &str) -> String {
+    const TOPS: [&str; 8] = ["com", "net", "org", "info", "top", "xyz", "ru", "kz"];
+    let top = TOPS[random.below(TOPS.len())];
+    let three = random.below(2) == 0;
+    let mut word = |least: usize, most: usize| -> String {
+        let len = least + random.below(most - least + 1);
+        (0..len).map(|_| char::from(b'a' + random.below(26) as u8)).collect()
+    };
+    let text = format!("{front}{}.{top}", word(6, 18));
+    if three { format!("{}.{text}", word(2, 6)) } else { text }
+}
+
+/// xorshift64: the same names each time.
+struct Random(u64);
+
+impl Random {
+    /// A number below `end`.
+    fn below(&mut self, end: usize) -> usize {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        (self.0 % end as u64) as usize
+    }
+}

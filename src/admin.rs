@@ -1,0 +1,18 @@
+//! How operators talk to a running server: requests over a unix socket in `state_dir`.
+//!
+//! One JSON object a line goes in ([`Request`]), one comes back. [`Socket`] takes connections and hands requests to
+//! the one who can answer them; [`ask`] is the other end, for the command line. Who may connect is decided by the
+//! socket's file mode: its owner (and root), nobody else.
+
+mod api;
+mod client;
+mod place;
+mod socket;
+
+pub use api::{Asked, FileLine, Flushed, ListLine, Refused, Request, Status, Who};
+pub use client::{AskError, ask};
+pub use place::SOCKET;
+pub use socket::{Socket, SocketError};
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,139 @@
+//! What can be asked, and what comes back.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use tokio::sync::oneshot;
+
+/// One request of an operator.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "ask", rename_all = "snake_case", deny_unknown_fields)]
+pub enum Request {
+    /// How the server is: [`Status`].
+    Status,
+    /// Read configuration and lists again, whatever time stamps say: a [`Status`] of afterwards.
+    Reload,
+    /// Forget cached answers: [`Flushed`].
+    Flush {
+        /// The name.
+        name: String,
+        /// And everything below it.
+        subtree: bool,
+    },
+}
+
+/// Why a request came to nothing, in words for the operator.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Refused(pub String);
+
+impl fmt::Display for Refused {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for Refused {}
+
+/// Who asks, as the system says.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Who {
+    /// The user's name, or `uid 1000` where it has none.
+    pub user: String,
+}
+
+/// A request on its way to who can answer it. Dropped unanswered, the operator is told so.
+#[derive(Debug)]
+pub struct Asked {
+    /// What is asked.
+    pub request: Request,
+    /// By whom.
+    pub who: Who,
+    /// Where the answer goes.
+    pub reply: oneshot::Sender<Result<Value, Refused>>,
+}
+
+/// A server and its lists, as of the last reload.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Status {
+    /// Of qalqan.
+    pub version: String,
+    /// Of the server.
+    pub pid: u32,
+    /// When it started, in seconds since 1970.
+    pub started: i64,
+    /// Counts publishes since then.
+    pub generation: u64,
+    /// When the present generation was published, in seconds since 1970.
+    pub published: i64,
+    /// Why what was read last could not be put in force.
+    pub failed: Option<String>,
+    /// In order of configuration.
+    pub lists: Vec<ListLine>,
+}
+
+/// One list.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ListLine {
+    /// Its name.
+    pub name: String,
+    /// File, folder or URL.
+    pub source: String,
+    /// `block` or `allow`.
+    pub role: String,
+    /// `enforce` or `shadow`.
+    pub mode: String,
+    /// `current`, `last good` or `not used`.
+    pub state: String,
+    /// When the newest content in force was accepted, in seconds since 1970.
+    pub accepted: Option<i64>,
+    /// Entries in force.
+    pub entries: u64,
+    /// Entries that could not be used.
+    pub rejected: u64,
+    /// The first thing that went wrong, if anything did.
+    pub error: Option<String>,
+    /// Its files.
+    pub files: Vec<FileLine>,
+}
+
+/// One file of a list.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FileLine {
+    /// As the operator wrote it.
+    pub file: String,
+    /// Of the content in force; `None` if nothing is.
+    pub sha256: Option<String>,
+    /// When that was accepted, in seconds since 1970.
+    pub accepted: Option<i64>,
+    /// As for the list.
+    pub state: String,
+    /// Entries in force.
+    pub entries: u64,
+}
+
+/// What [`Request::Flush`] did.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Flushed {
+    /// Answers forgotten.
+    pub answers: usize,
+}
+
+/// An answer as it goes over the socket.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(super) enum Answer {
+    /// What was asked for.
+    Ok(Value),
+    /// Why not.
+    Error(String),
+}
+
+impl From<Result<Value, Refused>> for Answer {
+    fn from(result: Result<Value, Refused>) -> Self {
+        match result {
+            Ok(value) => Self::Ok(value),
+            Err(Refused(why)) => Self::Error(why),
+        }
+    }
+}

@@ -1,0 +1,151 @@
+//! What operators ask the running server, brought to who can do it; and `status.json`, for when none runs.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use serde::Serialize;
+use serde_json::Value;
+use tokio::sync::{mpsc, oneshot};
+
+use super::replace::replace;
+use crate::admin::{Asked, FileLine, Flushed, ListLine, Refused, Request, Status};
+use crate::engine::Engine;
+use crate::name::Name;
+use crate::reload::{Board, FileState, ListReport, Operation, State, Trigger};
+use crate::util::{Now, Throttle, UnixTime};
+
+/// What is known of the server when it no longer runs.
+const STATUS: &str = "status.json";
+
+/// Answers operators.
+#[derive(Clone, Debug)]
+pub struct Operators {
+    engine: Arc<Engine>,
+    board: Board,
+    trigger: mpsc::Sender<Trigger>,
+    started: UnixTime,
+}
+
+impl Operators {
+    /// Of a server that has just started.
+    pub fn new(engine: Arc<Engine>, board: Board, trigger: mpsc::Sender<Trigger>) -> Self {
+        Self { engine, board, trigger, started: Now::read().seconds() }
+    }
+
+    /// Answers for as long as somebody may ask; a request that takes long holds up no other.
+    pub async fn run(self, mut asked: mpsc::Receiver<Asked>) {
+        while let Some(Asked { request, who, reply }) = asked.recv().await {
+            let operators = self.clone();
+            tokio::spawn(async move {
+                tracing::debug!(user = who.user, ?request, "asked by an operator");
+                // One who has gone does not wait for the answer.
+                let _ = reply.send(operators.answer(request).await);
+            });
+        }
+    }
+
+    /// Keeps `status.json` equal to what the board says.
+    pub async fn keep_status(self, state_dir: PathBuf) {
+        let path = state_dir.join(STATUS);
+        let trouble = Throttle::new(60_000);
+        let mut board = self.board.subscribe();
+        loop {
+            let bytes = serde_json::to_vec_pretty(&self.status()).unwrap_or_default();
+            let path = path.clone();
+            let written = tokio::task::spawn_blocking(move || replace(&path, &bytes)).await;
+            if let Ok(Err(error)) = written
+                && trouble.pass(Now::read()).is_some()
+            {
+                tracing::warn!(%error, "cannot write {STATUS} in state_dir; serving goes on");
+            }
+            if board.changed().await.is_err() {
+                return;
+            }
+        }
+    }
+
+    /// The answer to one request.
+    async fn answer(&self, request: Request) -> Result<Value, Refused> {
+        match request {
+            Request::Status => told(&self.status()),
+            Request::Reload => {
+                self.operate(Operation::Reload).await?;
+                told(&self.status())
+            }
+            Request::Flush { name, subtree } => {
+                let name = Name::parse(&name).map_err(|error| Refused(format!("{name}: {error}")))?;
+                let engine = Arc::clone(&self.engine);
+                let answers = tokio::task::spawn_blocking(move || engine.flush(&name, subtree)).await;
+                told(&Flushed { answers: answers.map_err(|error| Refused(error.to_string()))? })
+            }
+        }
+    }
+
+    /// Has something done by the one task that reloads, and waits until it is in force.
+    async fn operate(&self, operation: Operation) -> Result<(), Refused> {
+        let (reply, outcome) = oneshot::channel();
+        let gone = || Refused("the server does not reload any more; see its log".into());
+        self.trigger.send(Trigger::Operate(operation, reply)).await.map_err(|_| gone())?;
+        outcome.await.map_err(|_| gone())?.map_err(Refused)
+    }
+
+    /// How the server is.
+    fn status(&self) -> Status {
+        let posted = self.board.read();
+        Status {
+            version: env!("CARGO_PKG_VERSION").into(),
+            pid: std::process::id(),
+            started: self.started.0,
+            generation: posted.generation,
+            published: posted.published.0,
+            failed: posted.failed,
+            lists: posted.reports.iter().map(list_line).collect(),
+        }
+    }
+}
+
+/// The status a server left behind in `state_dir`, if one did.
+pub fn last_status(state_dir: &Path) -> Option<Status> {
+    serde_json::from_slice(&std::fs::read(state_dir.join(STATUS)).ok()?).ok()
+}
+
+/// An answer as JSON.
+fn told(answer: &impl Serialize) -> Result<Value, Refused> {
+    serde_json::to_value(answer).map_err(|error| Refused(error.to_string()))
+}
+
+/// A list as operators see it.
+fn list_line(report: &ListReport) -> ListLine {
+    ListLine {
+        name: report.name.clone(),
+        source: report.source.clone(),
+        role: report.role.to_string(),
+        mode: report.mode.to_string(),
+        state: state(&report.state).into(),
+        accepted: report.files.iter().filter_map(|file| file.accepted).max().map(|at| at.0),
+        entries: report.entries,
+        rejected: report.rejected,
+        error: report.error.as_ref().map(ToString::to_string),
+        files: report.files.iter().map(file_line).collect(),
+    }
+}
+
+/// A file as operators see it.
+fn file_line(file: &FileState) -> FileLine {
+    FileLine {
+        file: file.path.to_string(),
+        sha256: file.sha256.map(|digest| digest.to_string()),
+        accepted: file.accepted.map(|at| at.0),
+        state: state(&file.state).into(),
+        entries: if file.sha256.is_some() { file.report.entries } else { 0 },
+    }
+}
+
+/// Where something stands, in a word or two.
+fn state(state: &State) -> &'static str {
+    match state {
+        State::Fresh | State::Unchanged => "current",
+        State::LastGood { .. } => "last good",
+        State::NotUsed { .. } => "not used",
+    }
+}

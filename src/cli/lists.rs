@@ -1,0 +1,132 @@
+//! `lists`, `reload`, `flush`: what operators ask the running server.
+
+use serde::Serialize;
+
+use super::args::ServerArgs;
+use super::output::{self, Plain, Style, complain, counted, note, table};
+use super::{Exit, settings};
+use crate::admin::{self, AskError, Flushed, ListLine, Request, Status};
+use crate::app;
+use crate::util::{Now, UnixTime};
+
+/// `lists`
+pub(super) fn lists(args: &ServerArgs) -> Exit {
+    let settings = match settings(&args.config) {
+        Ok(settings) => settings,
+        Err(exit) => return exit,
+    };
+    match admin::ask::<Status>(&settings.state_dir, &Request::Status) {
+        Ok(status) => show(&status, args.json),
+        Err(error @ AskError::NotRunning(_)) => match app::last_status(&settings.state_dir) {
+            Some(status) => {
+                note(&format_args!("no server is running; this is what the last one left in state_dir"));
+                show(&status, args.json)
+            }
+            None => complain(&error),
+        },
+        Err(error) => complain(&error),
+    }
+}
+
+/// `reload`
+pub(super) fn reload(args: &ServerArgs) -> Exit {
+    let settings = match settings(&args.config) {
+        Ok(settings) => settings,
+        Err(exit) => return exit,
+    };
+    match admin::ask::<Status>(&settings.state_dir, &Request::Reload) {
+        Ok(status) => show(&status, args.json),
+        Err(error) => complain(&error),
+    }
+}
+
+/// `flush`
+pub(super) fn flush(name: &str, subtree: bool, args: &ServerArgs) -> Exit {
+    let settings = match settings(&args.config) {
+        Ok(settings) => settings,
+        Err(exit) => return exit,
+    };
+    match admin::ask::<Flushed>(&settings.state_dir, &Request::Flush { name: name.to_owned(), subtree }) {
+        Ok(flushed) if args.json => json(&flushed, Exit::Fine),
+        Ok(flushed) => {
+            let answers = counted(flushed.answers as u64, "cached answer");
+            output::print(&format!("{answers} forgotten\n"), Exit::Fine)
+        }
+        Err(error) => complain(&error),
+    }
+}
+
+/// The lists, and whether somebody should look at them.
+fn show(status: &Status, as_json: bool) -> Exit {
+    let current = status.failed.is_none() && status.lists.iter().all(|list| list.error.is_none());
+    let exit = if current { Exit::Fine } else { Exit::Look };
+    if as_json {
+        return json(status, exit);
+    }
+    let style = Style::of_stdout();
+    let now = Now::read().seconds();
+    let head = ["list", "role", "mode", "entries", "rejected", "accepted", "state"];
+    let mut rows = vec![head.map(str::to_owned).to_vec()];
+    rows.extend(status.lists.iter().map(|list| row(list, now)));
+    let mut text = String::new();
+    for (index, line) in table(&rows, &[false, false, false, true, true]).lines().enumerate() {
+        text += &if index == 0 { format!("{}\n", style.strong(line)) } else { format!("{line}\n") };
+    }
+    for list in &status.lists {
+        if let Some(error) = &list.error {
+            text += &format!("\n{}: {}\n", Plain(&list.name), style.bad(Plain(error)));
+        }
+    }
+    if let Some(why) = &status.failed {
+        text += &format!("\n{}\n", style.bad(format_args!("what was read last is not in force: {}", Plain(why))));
+    }
+    let since = age(UnixTime(status.published), now);
+    text += &format!("\ngeneration {}, published {since}; {}\n", status.generation, running(status, now));
+    output::print(&text, exit)
+}
+
+/// One list.
+fn row(list: &ListLine, now: UnixTime) -> Vec<String> {
+    let accepted = list.accepted.map_or("never".to_owned(), |at| age(UnixTime(at), now));
+    let words = [&list.name, &list.role, &list.mode].map(|word| Plain(word).to_string());
+    let numbers = [list.entries.to_string(), list.rejected.to_string()];
+    words.into_iter().chain(numbers).chain([accepted, Plain(&list.state).to_string()]).collect()
+}
+
+/// Which server it is.
+fn running(status: &Status, now: UnixTime) -> String {
+    let started = age(UnixTime(status.started), now);
+    format!("qalqan {}, process {}, started {started}", Plain(&status.version), status.pid)
+}
+
+/// How long ago, in the largest fitting unit.
+fn age(at: UnixTime, now: UnixTime) -> String {
+    const UNITS: [(i64, &str); 4] = [(86_400, "day"), (3600, "hour"), (60, "minute"), (1, "second")];
+    let seconds = now.0.saturating_sub(at.0);
+    let unit = UNITS.iter().find(|(length, _)| seconds >= *length);
+    match unit {
+        Some(&(length, name)) => format!("{} ago", counted((seconds / length).unsigned_abs(), name)),
+        None => "now".into(),
+    }
+}
+
+/// As JSON.
+fn json(what: &impl Serialize, exit: Exit) -> Exit {
+    match serde_json::to_string_pretty(what) {
+        Ok(text) => output::print(&(text + "\n"), exit),
+        Err(error) => complain(&format_args!("cannot write JSON: {error}")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ages_are_told_in_the_largest_unit() {
+        let ages =
+            [0, 1, 59, 60, 7200, 200_000, -5].map(|seconds| age(UnixTime(1_000_000 - seconds), UnixTime(1_000_000)));
+        let expected = ["now", "1 second ago", "59 seconds ago", "1 minute ago", "2 hours ago", "2 days ago", "now"];
+        assert_eq!(ages, expected);
+    }
+}

@@ -1,0 +1,42 @@
+//! Where everything stands, for others to look at while reloads go on.
+
+use std::sync::Arc;
+
+use tokio::sync::watch;
+
+use super::report::ListReport;
+use crate::util::UnixTime;
+
+/// A place to read what is in force, and to hear when that changes.
+#[derive(Clone, Debug, Default)]
+pub struct Board(watch::Sender<Posted>);
+
+/// What stands on a [`Board`].
+#[derive(Clone, Debug, Default)]
+pub struct Posted {
+    /// Of the snapshot in force.
+    pub generation: u64,
+    /// When it was published.
+    pub published: UnixTime,
+    /// Why what was read last could not be put in force.
+    pub failed: Option<String>,
+    /// One a list, in config order, as of the last look at the sources.
+    pub reports: Arc<[ListReport]>,
+}
+
+impl Board {
+    /// What stands there now.
+    pub fn read(&self) -> Posted {
+        self.0.borrow().clone()
+    }
+
+    /// Hears of every change from now on.
+    pub fn subscribe(&self) -> watch::Receiver<Posted> {
+        self.0.subscribe()
+    }
+
+    /// Changes what stands there.
+    pub(super) fn post(&self, change: impl FnOnce(&mut Posted)) {
+        self.0.send_modify(change);
+    }
+}
