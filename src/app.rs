@@ -103,6 +103,7 @@ fn lines<E: fmt::Display>(f: &mut fmt::Formatter<'_>, errors: &[E]) -> fmt::Resu
 /// Everything that keeps it from starting, all at once.
 pub fn serve(settings: Settings) -> Result<(), Vec<AppError>> {
     net::raise_descriptor_limit();
+    net::give_back_memory();
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .thread_name("qalqan")

@@ -162,6 +162,20 @@ pub fn raise_descriptor_limit() {
     }
 }
 
+/// Has the allocator give large blocks back to the system as soon as they are free. By itself glibc stops doing so
+/// once the text of a large list has been freed, and then keeps room for a second set.
+pub fn give_back_memory() {
+    /// Bytes from which a block counts as large.
+    #[cfg(target_env = "gnu")]
+    const LARGE: libc::c_int = 256 << 10;
+    // SAFETY: called with a parameter and a value glibc documents; it changes nothing that is allocated.
+    #[cfg(target_env = "gnu")]
+    #[expect(unsafe_code)]
+    unsafe {
+        libc::mallopt(libc::M_MMAP_THRESHOLD, LARGE);
+    }
+}
+
 /// Sets what every listener of ours has.
 fn adopt_tcp(socket: Socket) -> io::Result<TcpListener> {
     socket.set_nonblocking(true)?;

@@ -1,12 +1,14 @@
-//! Small things every layer may use: snapshot hand-over, time as a value, throttled logging, SHA-256.
+//! Small things every layer may use: snapshot hand-over, time as a value, throttled logging, packed numbers, SHA-256.
 
 mod digest;
 mod handover;
+mod packed;
 mod slug;
 mod throttle;
 
 pub use digest::{BadDigest, Digest, Hasher};
 pub use handover::{Handover, Reader};
+pub use packed::Packed;
 pub use slug::slug;
 pub use throttle::Throttle;
 

@@ -94,7 +94,10 @@ fn list(format: Format, data: &[u8]) {
         let report = match parse(&spec, &"fuzz".into(), data) {
             Ok(parsed) => {
                 assert_eq!(parsed.rules.len() as u64, parsed.report.entries);
-                assert!(parsed.rules.iter().all(|rule| rule.line > 0 && rule.name.len() > 1), "a rule for the root");
+                assert!(
+                    parsed.rules.iter().all(|rule| rule.line > 0 && rule.name().label_count() > 0),
+                    "a rule for the root"
+                );
                 Some(parsed.report)
             }
             Err(refusal) => {

@@ -204,7 +204,10 @@ impl Court {
     fn rules(&self, name: &NameBuf, deciding: Option<u32>) -> (Vec<RuleLine>, u64) {
         let mut found: Vec<(Match<'_>, bool)> = Vec::new();
         self.snapshot.set().known(name, |rule, in_force| found.push((rule, in_force)));
-        let rank = |(rule, in_force): &(Match<'_>, bool)| (deciding != Some(rule.id), !in_force, rule.list, rule.id);
+        let rank = |(rule, in_force): &(Match<'_>, bool)| {
+            let line = self.snapshot.set().rule(rule.id).line;
+            (deciding != Some(rule.id), !in_force, rule.list, rule.part, line, rule.id)
+        };
         found.sort_by_key(rank);
         let more = found.len().saturating_sub(MAX_RULES) as u64;
         let line = |(rule, in_force): &(Match<'_>, bool)| self.line(rule, *in_force, deciding == Some(rule.id));

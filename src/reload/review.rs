@@ -79,28 +79,26 @@ pub fn review(snapshot: &Snapshot) -> Review {
     let lists = snapshot.lists().iter().map(|list| ListReview { list: list.name.to_string(), ..ListReview::default() });
     let mut review = Review { lists: lists.collect(), ..Review::default() };
     let mut partly = HashSet::new();
-    let mut name = NameBuf::new();
-    snapshot.set().each(|rule| {
-        if name.set_wire(snapshot.set().rule(rule.id).name).is_err() {
-            return;
-        }
-        if is_public_suffix(&name) {
-            review.public_suffixes.add(|| place(snapshot, &rule));
+    let (mut shadowed, mut public_suffixes) = (First::default(), First::default());
+    snapshot.set().each(|rule, name| {
+        if is_public_suffix(name) {
+            public_suffixes.add(snapshot, &rule, || place(snapshot, &rule));
         }
         if let Some(counts) = review.lists.get_mut(usize::from(rule.list)) {
-            count(snapshot, &rule, &name, counts);
+            count(snapshot, &rule, name, counts);
         }
         if excepts(snapshot, &rule) {
-            snapshot.set().holders(&name, |above| {
+            snapshot.set().holders(name, |above| {
                 let partial = above.below > 0 && above.kind.scope != Scope::Exact;
                 if partial && is_block(&above) {
                     partly.insert(above.id);
                 }
             });
         } else if is_block(&rule) {
-            match Allowed::of(snapshot, &name).of_scope(rule.kind.scope) {
+            match Allowed::of(snapshot, name).of_scope(rule.kind.scope) {
                 Cover::Whole(allow) => {
-                    review.shadowed.add(|| Shadowed { entry: place(snapshot, &rule), allow: place(snapshot, &allow) });
+                    let make = || Shadowed { entry: place(snapshot, &rule), allow: place(snapshot, &allow) };
+                    shadowed.add(snapshot, &rule, make);
                 }
                 Cover::Part => _ = partly.insert(rule.id),
                 Cover::None => {}
@@ -109,9 +107,10 @@ pub fn review(snapshot: &Snapshot) -> Review {
     });
     partly.retain(|&id| {
         let rule = snapshot.set().rule(id);
-        name.set_wire(rule.name).is_ok()
-            && !matches!(Allowed::of(snapshot, &name).of_scope(rule.kind.scope), Cover::Whole(_))
+        !matches!(Allowed::of(snapshot, &rule.name()).of_scope(rule.kind.scope), Cover::Whole(_))
     });
+    review.shadowed = shadowed.found();
+    review.public_suffixes = public_suffixes.found();
     review.partly_shadowed = partly.len() as u64;
     review
 }
@@ -141,13 +140,50 @@ impl Review {
     }
 }
 
-impl<T> Found<T> {
-    /// One more; `make` is only called if it is to be shown.
-    fn add(&mut self, make: impl FnOnce() -> T) {
+/// Where an entry stands, as numbers: list, file, line.
+type Rank = (u16, u32, u32);
+
+/// The first of many findings by list, file and line, in whatever order they come.
+struct First<T> {
+    count: u64,
+    held: Vec<(Rank, T)>,
+    /// What does not come before this need not be held.
+    before: Option<Rank>,
+}
+
+impl<T> First<T> {
+    /// One more, about `rule`; `make` is only called if it may have to be shown.
+    fn add(&mut self, snapshot: &Snapshot, rule: &Match<'_>, make: impl FnOnce() -> T) {
         self.count += 1;
-        if self.shown.len() < MAX_FINDINGS {
-            self.shown.push(make());
+        let rank = (rule.list, rule.part, snapshot.set().rule(rule.id).line);
+        if self.before.is_some_and(|before| rank >= before) {
+            return;
         }
+        self.held.push((rank, make()));
+        if self.held.len() == 2 * MAX_FINDINGS {
+            self.cut();
+        }
+    }
+
+    /// Leaves only the first.
+    fn cut(&mut self) {
+        self.held.sort_by_key(|&(rank, _)| rank);
+        self.held.truncate(MAX_FINDINGS);
+        if self.held.len() == MAX_FINDINGS {
+            self.before = self.held.last().map(|&(rank, _)| rank);
+        }
+    }
+
+    /// What is to be shown.
+    fn found(mut self) -> Found<T> {
+        self.cut();
+        Found { count: self.count, shown: self.held.into_iter().map(|(_, found)| found).collect() }
+    }
+}
+
+impl<T> Default for First<T> {
+    fn default() -> Self {
+        Self { count: 0, held: Vec::new(), before: None }
     }
 }
 
@@ -173,7 +209,7 @@ pub fn place(snapshot: &Snapshot, found: &Match<'_>) -> Place {
     let rule = snapshot.set().rule(found.id);
     let mut pattern = String::new();
     // Writing to a String cannot fail.
-    let _ = show_pattern(rule.name, rule.kind.scope, &mut pattern);
+    let _ = show_pattern(rule.name().wire(), rule.kind.scope, &mut pattern);
     let list = snapshot.lists().get(usize::from(found.list)).map_or("", |list| &list.name);
     let file = snapshot.set().parts().get(found.part as usize).map_or("", |part| part.rules.path());
     Place { list: list.to_owned(), file: file.to_owned(), line: rule.line, rule: pattern }

@@ -39,7 +39,7 @@ pub(super) fn names(loaded: &Loaded) -> BTreeSet<String> {
     rules
         .map(|rule| {
             let mut name = String::new();
-            crate::name::show(rule.name, &mut name).expect("a string takes all");
+            crate::name::show(rule.name().wire(), &mut name).expect("a string takes all");
             name
         })
         .collect()
