@@ -1,6 +1,7 @@
 //! The configuration file: text with positions in, settings that cannot be wrong out.
 
 mod answer;
+mod fetch;
 mod lists;
 mod problem;
 mod reader;
@@ -22,6 +23,7 @@ use std::time::Duration;
 use toml::de::DeTable;
 
 use self::reader::{MAX_PROBLEMS, Sink, Table};
+use crate::fetch::Source;
 use crate::{cache, hits, limit, list, local, policy, serve, upstream};
 
 /// `state_dir`
@@ -76,6 +78,8 @@ pub struct ListSettings {
     pub spec: list::Spec,
     /// `[answer]` with this list's overrides.
     pub answer: policy::AnswerSettings,
+    /// Where it comes from, if that is the web.
+    pub fetch: Option<Source>,
 }
 
 /// Reads a configuration file.
@@ -121,6 +125,11 @@ pub fn parse(text: &str, path: &Path) -> Result<Settings, Problems> {
 }
 
 impl Settings {
+    /// The lists from the web.
+    pub fn fetched(&self) -> Vec<Source> {
+        self.lists.iter().filter_map(|list| list.fetch.clone()).collect()
+    }
+
     /// The keys whose values differ in `new` and cannot take effect while running.
     pub fn restart_needed(&self, new: &Self) -> Vec<&'static str> {
         let (old_tcp, new_tcp) = (&self.server.tcp, &new.server.tcp);
@@ -162,13 +171,14 @@ fn read(mut top: Table<'_>, path: &Path) -> Settings {
     let cache = sections::cache(top.table("cache"));
     let local = sections::local(&mut top, folder);
     let answer = answer::read(top.table("answer"), &answer::defaults());
-    let lists = lists::read(&mut top, folder, &answer);
+    let state_dir = folder.join(state_dir);
+    let lists = lists::read(&mut top, folder, &state_dir, &answer);
     let hits = sections::hits(top.table("hits"), folder);
     let reload = sections::reload(top.table("reload"));
     top.finish();
     Settings {
         path: path.into(),
-        state_dir: folder.join(state_dir),
+        state_dir,
         start_without_lists,
         server,
         limit,

@@ -14,6 +14,10 @@ mod configuration;
 mod dates;
 #[path = "process/dig.rs"]
 mod dig;
+#[path = "process/fetch.rs"]
+mod fetch;
+#[path = "process/fetch_trust.rs"]
+mod fetch_trust;
 #[path = "process/flood.rs"]
 mod flood;
 #[path = "process/forward.rs"]
@@ -32,6 +36,8 @@ mod probe;
 mod reload;
 #[path = "process/restart.rs"]
 mod restart;
+#[path = "process/signed.rs"]
+mod signed;
 #[path = "process/streams.rs"]
 mod streams;
 #[path = "process/systemd.rs"]

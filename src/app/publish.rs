@@ -8,6 +8,7 @@ use crate::cache::Cache;
 use crate::config::{ListSettings, Settings};
 use crate::engine::{Engine, Routes};
 use crate::event::Attribution;
+use crate::fetch;
 use crate::hits::HitLog;
 use crate::limit::Acl;
 use crate::local::Local;
@@ -34,6 +35,7 @@ pub struct Publisher {
     published: Published,
     reviewer: Arc<Reviewer>,
     cache: Option<Arc<Cache>>,
+    fetch: Option<fetch::Handle>,
 }
 
 /// Says in the log what somebody should look at in the lists; off the publish path, one at a time.
@@ -101,7 +103,12 @@ impl Publisher {
         let hits = Arc::downgrade(hits);
         let reviewer = Arc::<Reviewer>::default();
         reviewer.start(snapshots.load());
-        Ok((Self { snapshots, routes, stats, hits, own, upstream, published, reviewer, cache }, engine))
+        Ok((Self { snapshots, routes, stats, hits, own, upstream, published, reviewer, cache, fetch: None }, engine))
+    }
+
+    /// Who is told when other lists are to be fetched.
+    pub fn tell_fetches(&mut self, fetch: fetch::Handle) {
+        self.fetch = Some(fetch);
     }
 
     /// What is in force.
@@ -161,6 +168,9 @@ impl Target for Publisher {
     fn publish(&mut self, settings: &Settings, loaded: Loaded, now: UnixTime) -> Result<Published, AppError> {
         let snapshot = compile(self.next_generation(), settings, loaded.parts, &self.stats, now)?;
         self.reroute(settings);
+        if let Some(fetch) = &self.fetch {
+            fetch.apply(settings.fetched());
+        }
         self.swap(snapshot, now);
         self.reviewer.start(self.snapshots.load());
         Ok(self.published)

@@ -12,6 +12,7 @@ use super::output::{self, Progress, Style, complain};
 use super::{Exit, settings};
 use crate::app;
 use crate::config::Settings;
+use crate::fetch;
 use crate::reload::{ListReport, Loaded, Loader, Review, review};
 use crate::rule::{Order, OrderState};
 use crate::snapshot::Snapshot;
@@ -66,6 +67,19 @@ struct ListLine {
     skipped: u64,
     rejected: u64,
     milliseconds: f64,
+    /// For a list from the web: the local copy, which is what was looked at.
+    fetched: Option<Fetched>,
+}
+
+/// How a list from the web stands.
+#[derive(Debug, Serialize)]
+struct Fetched {
+    /// There is a local copy.
+    copy: bool,
+    /// Seconds since the server last gave it or said that it had not changed.
+    age: Option<i64>,
+    /// What is wrong since then.
+    last_error: Option<String>,
 }
 
 /// Something about one place in a list.
@@ -157,8 +171,11 @@ fn examine(settings: &Settings) -> Report {
     }
     report.totals.read_milliseconds = milliseconds(read);
     report.totals.compile_milliseconds = milliseconds(compiled);
-    if !loaded.missing.is_empty() && !settings.start_without_lists {
-        let names: Vec<_> = loaded.missing.iter().map(|missing| format!("\"{}\"", missing.list)).collect();
+    // A start fetches lists that were never fetched, so they do not say that it would fail.
+    let fetchable = |name: &str| settings.fetched().iter().any(|source| source.list == name && !source.is_there());
+    let missing: Vec<_> = loaded.missing.iter().filter(|missing| !fetchable(&missing.list)).collect();
+    if !missing.is_empty() && !settings.start_without_lists {
+        let names: Vec<_> = missing.iter().map(|missing| format!("\"{}\"", missing.list)).collect();
         report.errors.push(format!(
             "nothing can be used of {}; a server starts only if state_dir holds a last good copy, or with \
              start_without_lists = true",
@@ -199,8 +216,16 @@ fn lists(settings: &Settings, loaded: &Loaded) -> Vec<ListLine> {
         // Those of refused files too: they are why it was refused.
         rejected: report.files.iter().map(|file| file.report.rejected).sum(),
         milliseconds: milliseconds(report.took),
+        fetched: settings.fetch.as_ref().map(fetched),
     };
     loaded.reports.iter().zip(&settings.lists).map(line).collect()
+}
+
+/// What is known of a list from the web, without asking anybody.
+fn fetched(source: &fetch::Source) -> Fetched {
+    let status = fetch::read_status(source);
+    let age = status.last_success.map(|then| Now::read().seconds().0.saturating_sub(then).max(0));
+    Fetched { copy: source.is_there(), age, last_error: status.last_error }
 }
 
 /// What of a list is not in force, and why.

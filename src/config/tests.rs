@@ -201,7 +201,7 @@ fn lists_are_checked_one_by_one() {
     let found = bad(concat!(
         "[[list]]\n",
         "name = \"a\"\n",
-        "source = \"https://lists.example/a.txt\"\n",
+        "source = \"ftp://lists.example/a.txt\"\n",
         "[[list]]\n",
         "name = \"a\"\n",
         "source = \"a.txt\"\n",
@@ -215,7 +215,7 @@ fn lists_are_checked_one_by_one() {
         "order = { id = \"1\", issued = 2025-01-05T00:00:00, expires = \"soon\" }\n",
     ));
     let starts = [
-        "3:10: [[list]] source = \"https://lists.example/a.txt\": a file or a folder is needed",
+        "3:10: [[list]] source = \"ftp://lists.example/a.txt\": lists are fetched by https://",
         "5:8: [[list]] name = \"a\": another list has this name",
         "7:16: [[list]] max_rejected = 5: expected a text in quotes",
         "8:10: [[list]] answer = \"cname\": needs a target",
@@ -268,7 +268,7 @@ fn mistakes_have_texts_that_help() {
             "[[list]]\nname = \"a\"\nsource = \"a\"\nanswer = {}\nurl = \"host\"",
             "5:1",
             "perhaps \"urls\" is meant; known are: name, source, format, role, mode, scope, urls, max_rejected, encoding, \
-             max_size, columns, order, answer",
+             max_size, columns, order, answer, public_key, fetch",
         ),
         ("a = ", "1:", "not TOML"),
         ("[server]\n[server]", "2:", "not TOML"),
@@ -278,6 +278,52 @@ fn mistakes_have_texts_that_help() {
         assert_eq!(found.len(), 1, "{text}: {found:#?}");
         assert!(found[0].starts_with(place) && found[0].contains(says), "{text}: {found:#?}");
     }
+}
+
+#[test]
+fn a_list_from_the_web_has_the_documented_defaults_and_a_place_of_its_own() {
+    let settings = good("[[list]]\nname = \"w\"\nsource = \"https://lists.example/a?key=1\"");
+    let [list] = &settings.lists[..] else { panic!("one list") };
+    let fetch = list.fetch.as_ref().expect("it is fetched");
+    assert_eq!((fetch.settings.interval.as_secs(), fetch.settings.timeout.as_secs()), (3600, 60));
+    assert_eq!((fetch.settings.max_bytes, fetch.settings.zone), (list.spec.max_bytes, true));
+    assert_eq!(list.spec.source, fetch.file);
+    assert!(fetch.file.starts_with("etc/state/fetch"), "{}", fetch.file.display());
+    assert!(list.spec.fetched && list.spec.shown == "https://lists.example/a?…", "{}", list.spec.shown);
+    // What config.toml shows in its comments.
+    let everything = good(&everything_set());
+    let shown = everything.lists.iter().find_map(|list| list.fetch.as_ref()).expect("a list from the web");
+    let fetch = &shown.settings;
+    assert_eq!((fetch.interval.as_secs(), fetch.timeout.as_secs()), (3600, 60));
+    let files = [&fetch.ca_file, &fetch.token_file];
+    assert!(files.iter().all(|file| file.as_ref().is_some_and(|file| file.starts_with("etc"))), "{files:?}");
+    assert!(fetch.client.is_some() && fetch.proxy.is_some() && fetch.sha256.is_some_and(|hash| hash.0[0] == 0xe3));
+}
+
+#[test]
+fn lists_from_the_web_must_be_safe() {
+    let key = "public_key = \"RWQf6LRCGA9i53mlYecO4IzT51TGPpvWucNSCh1CBM0QTaLn73Y7GFO3\"";
+    for (source, keys, place, says) in [
+        ("http://lists.example/a", "", "3:10", "can be changed on the way; use https://"),
+        ("http://lists.example/a", "fetch = { token_file = \"t\" }", "3:10", "can be changed on the way"),
+        ("https://u:p@lists.example/a", "", "3:10", "use `token_file`"),
+        ("https://lists.example/a", "public_key = \"RW\"", "4:14", "not a minisign public key"),
+        ("https://lists.example/a", "fetch = { sha256 = \"e3b0\" }", "4:20", "not a SHA-256"),
+        ("https://lists.example/a", "fetch = { interval = \"5s\" }", "4:22", "must be from 1m to 30d"),
+        ("https://lists.example/a", "fetch = { proxy = \"10.0.0.1:3128\" }", "4:19", "not a proxy"),
+        ("https://lists.example/a", "fetch = { client_key = \"k\" }", "4:9", "need each other"),
+        ("https://lists.example/a", "fetch = { urls = \"k\" }", "4:11", "unknown key \"urls\" in [list.fetch]"),
+        ("lists/a", "fetch = { interval = \"1h\" }", "4:9", "only for a list whose `source` is an address"),
+    ] {
+        let found = bad(&format!("[[list]]\nname = \"a\"\nsource = \"{source}\"\n{keys}"));
+        assert_eq!(found.len(), 1, "{source} {keys}: {found:#?}");
+        assert!(found[0].starts_with(place) && found[0].contains(says), "{source} {keys}: {found:#?}");
+    }
+    let with = |keys: &str| format!("[[list]]\nname = \"a\"\nsource = \"http://lists.example/a\"\n{keys}");
+    assert!(good(&with(key)).lists[0].fetch.is_some());
+    assert!(bad(&with(&format!("{key}\nfetch = {{ token_file = \"t\" }}")))[0].contains("could read the token"));
+    let local = good(&format!("[[list]]\nname = \"a\"\nsource = \"lists/a\"\n{key}"));
+    assert!(local.lists[0].spec.public_key.is_some() && local.lists[0].fetch.is_none());
 }
 
 #[test]

@@ -19,6 +19,7 @@ use super::report::{Loaded, Missing};
 use super::voice::{self, Voice};
 use super::watch::{Events, Watch, absolute};
 use crate::config::Settings;
+use crate::signature;
 use crate::util::{Now, UnixTime};
 
 /// The longest `quiet` a start goes by.
@@ -331,7 +332,9 @@ impl<T: Target> Work<T> {
     /// Watches everything the settings name.
     fn arm(&mut self) {
         let sources = self.settings.lists.iter().map(|list| list.spec.source.as_path());
-        let paths: Vec<PathBuf> = sources.chain([self.settings.path.as_path()]).map(absolute).collect();
+        let mut paths: Vec<PathBuf> = sources.chain([self.settings.path.as_path()]).map(absolute).collect();
+        let signed = self.settings.lists.iter().filter(|list| list.spec.public_key.is_some());
+        paths.extend(signed.map(|list| absolute(&signature::beside(&list.spec.source))));
         self.watch.arm(paths.iter().map(PathBuf::as_path));
     }
 }

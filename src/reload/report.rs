@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use crate::list::{FileReport, Format, Refusal, SourceError};
 use crate::rule::{FileRules, Mode, Role};
+use crate::signature::{self, SignatureError};
 pub use crate::util::Digest;
 use crate::util::UnixTime;
 
@@ -195,6 +196,15 @@ pub enum LoadError {
         /// Why.
         why: Arc<Refusal>,
     },
+    /// It has no signature that vouches for it, or not yet.
+    Signature {
+        /// As the operator wrote it.
+        path: Arc<str>,
+        /// Why not; without it, there is no signature.
+        why: Option<SignatureError>,
+        /// The file is so new that its signature may be on its way.
+        awaited: bool,
+    },
     /// A symbolic link that leads nowhere.
     Dangling(Arc<str>),
     /// More lists than a rule can refer to.
@@ -212,7 +222,7 @@ impl LoadError {
 
     /// Trying again soon may help without anybody doing anything.
     pub(super) fn passes(&self) -> bool {
-        matches!(self, Self::Unsettled(_) | Self::Torn(_))
+        matches!(self, Self::Unsettled(_) | Self::Torn(_) | Self::Signature { awaited: true, .. })
     }
 }
 
@@ -228,6 +238,19 @@ impl fmt::Display for LoadError {
                 write!(f, "{path} changed each time it was read; write it aside and rename it into place")
             }
             Self::Refused { path, why } => write!(f, "{path} is refused: {why}"),
+            Self::Signature { path, awaited: true, .. } => {
+                write!(f, "{path} is not signed yet; it is read once {path}{} has come", signature::ENDING)
+            }
+            Self::Signature { path, why: Some(why), .. } => write!(
+                f,
+                "{path} is refused: {path}{} does not vouch for it: {why}; sign it again (minisign -S)",
+                signature::ENDING
+            ),
+            Self::Signature { path, why: None, .. } => write!(
+                f,
+                "{path} is refused: there is no readable {path}{}, and the list has a `public_key`; sign it (minisign -S)",
+                signature::ENDING
+            ),
             Self::Dangling(path) => write!(f, "{path} is a symbolic link to nothing; mend or remove the link"),
             Self::TooManyLists => write!(f, "more than {} lists are configured; join some into a folder", u16::MAX),
         }

@@ -2,7 +2,7 @@
 
 use std::fmt::{self, Display, Write};
 
-use super::{Remark, Report, Verdict};
+use super::{ListLine, Remark, Report, Verdict};
 use crate::cli::output::{Plain, Style, counted, table};
 use crate::reload::{Found, ListReview, Place};
 
@@ -75,10 +75,38 @@ fn lists(to: &mut String, report: &Report, style: Style) -> fmt::Result {
         "orders  {} in force, {} pending, {} expired, {} revoked",
         orders.in_force, orders.pending, orders.expired, orders.revoked
     )?;
+    for list in &report.lists {
+        fetched(to, list)?;
+    }
     for list in &report.review.lists {
         repetitions(to, list)?;
     }
     Ok(())
+}
+
+/// How old the local copy of a list from the web is.
+fn fetched(to: &mut String, list: &ListLine) -> fmt::Result {
+    let Some(fetched) = &list.fetched else { return Ok(()) };
+    write!(to, "{}: ", Plain(&list.name))?;
+    match (fetched.copy, fetched.age) {
+        (true, Some(age)) => write!(to, "fetched {} ago", age_of(age))?,
+        (true, None) => write!(to, "fetched, not known when")?,
+        (false, _) => write!(to, "never fetched; a start of the server does it, and so does `qalqan fetch`")?,
+    }
+    match &fetched.last_error {
+        Some(error) => writeln!(to, "; the last try failed: {}", Plain(error)),
+        None => writeln!(to),
+    }
+}
+
+/// A time in the unit that says enough.
+fn age_of(seconds: i64) -> String {
+    match seconds {
+        0..120 => format!("{seconds} s"),
+        120..7200 => format!("{} min", seconds / 60),
+        7200..172_800 => format!("{} h", seconds / 3600),
+        _ => format!("{} days", seconds / 86_400),
+    }
 }
 
 /// What in a list is there more than once; nothing if nothing is.
