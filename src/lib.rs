@@ -24,6 +24,7 @@
 //! | 2 | [`local`] | names answered here and never forwarded |
 //! | 2 | [`stats`] | exact counters |
 //! | 2 | [`hits`] | the hit log |
+//! | 3 | [`gate`] | the checks between a freshly read list and the snapshot |
 //! | 3 | [`snapshot`] | what one decision needs, swapped together |
 //! | 4 | [`engine`] | the decision, and resolving what it lets pass |
 //! | 5 | [`serve`] | listeners: UDP workers, TCP connections |
@@ -41,8 +42,8 @@
 //! in the answer, and sends it through the same socket. A hit is counted ([`stats`]) and goes over a ring to [`hits`].
 //!
 //! # A reload
-//! [`reload`] hears of a change, waits until it is quiet, reads what changed ([`list`]), compiles a new snapshot
-//! aside and publishes it ([`util::Handover`]). Readers see the old one or the new one, never a mix. What cannot
+//! [`reload`] hears of a change, waits until it is quiet, reads what changed ([`list`]), holds
+//! back what is more likely a mistake ([`gate`]), compiles a new snapshot aside and publishes it ([`util::Handover`]). Readers see the old one or the new one, never a mix. What cannot
 //! be read or is refused stays as it was last good.
 //!
 //! # Words
@@ -56,6 +57,7 @@
 //! | answer | what a blocked query gets: sinkhole, nxdomain, nodata, refused, drop, cname |
 //! | snapshot | set + policy + generation, swapped as one object |
 //! | gate | the checks between a freshly read list and the snapshot |
+//! | held | an entry the gate did not let pass: not enforced, shown with its reason until the operator releases or dismisses it |
 //! | hit | one query that matched a rule; it is counted exactly and logged |
 //! | shadow | a list whose hits are counted but whose queries are answered as if it weren't there |
 
@@ -65,6 +67,7 @@ pub mod cli;
 pub mod config;
 pub mod engine;
 pub mod event;
+pub mod gate;
 pub mod hits;
 pub mod limit;
 pub mod list;

@@ -1,10 +1,12 @@
-//! Small things every layer may use: snapshot hand-over, time as a value, throttled logging.
+//! Small things every layer may use: snapshot hand-over, time as a value, throttled logging, files written whole.
 
 mod handover;
 mod throttle;
+mod whole;
 
 pub use handover::{Handover, Reader};
 pub use throttle::Throttle;
+pub use whole::{TEMPORARY, write_whole};
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
