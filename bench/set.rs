@@ -34,7 +34,7 @@ fn measure(size: usize) {
     let mut random = Random(size as u64 | 1);
     let rules = Arc::new(listed(size, &mut random));
     let build = || {
-        let parts = vec![Part { list: 0, rules: Arc::clone(&rules) }];
+        let parts = vec![Part::new(0, Arc::clone(&rules))];
         Set::build(parts, UnixTime(0)).expect("fewer than 2^30 rules")
     };
     let set = build();

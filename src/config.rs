@@ -1,6 +1,7 @@
 //! The configuration file: text with positions in, settings that cannot be wrong out.
 
 mod answer;
+mod gate;
 mod lists;
 mod problem;
 mod reader;
@@ -22,6 +23,7 @@ use std::time::Duration;
 use toml::de::DeTable;
 
 use self::reader::{MAX_PROBLEMS, Sink, Table};
+use crate::gate as checks;
 use crate::{cache, hits, limit, list, local, policy, serve, upstream};
 
 /// `state_dir`
@@ -50,6 +52,8 @@ pub struct Settings {
     pub local: local::Settings,
     /// The default answer.
     pub answer: policy::AnswerSettings,
+    /// What is looked at before a list is taken.
+    pub gate: checks::Settings,
     /// Lists in order of precedence.
     pub lists: Vec<ListSettings>,
     /// The hit log.
@@ -76,6 +80,8 @@ pub struct ListSettings {
     pub spec: list::Spec,
     /// `[answer]` with this list's overrides.
     pub answer: policy::AnswerSettings,
+    /// The checks of `[gate]` with this list's overrides.
+    pub gate: checks::Checks,
 }
 
 /// Reads a configuration file.
@@ -160,7 +166,9 @@ fn read(mut top: Table<'_>, path: &Path) -> Settings {
     let cache = sections::cache(top.table("cache"));
     let local = sections::local(&mut top, folder);
     let answer = answer::read(top.table("answer"), &answer::defaults());
-    let lists = lists::read(&mut top, folder, &answer);
+    let mut gate = gate::read(top.table("gate"), folder);
+    let lists = lists::read(&mut top, folder, &answer, &gate.checks);
+    gate.own = gate::own_names(&local, &answer, &lists);
     let hits = sections::hits(top.table("hits"), folder);
     let reload = sections::reload(top.table("reload"));
     top.finish();
@@ -174,6 +182,7 @@ fn read(mut top: Table<'_>, path: &Path) -> Settings {
         cache,
         local,
         answer,
+        gate,
         lists,
         hits,
         reload,

@@ -14,11 +14,12 @@ use crate::app;
 use crate::config::Settings;
 use crate::engine::{Decider, Peer};
 use crate::event::Transport;
+use crate::gate::Held;
 use crate::hits::type_name;
 use crate::limit;
 use crate::local::Local;
 use crate::name::{Name, NameBuf, NameError};
-use crate::reload::{self, Loader, Place};
+use crate::reload::{self, Loaded, Loader, Place};
 use crate::rule::{Effect, Order, OrderState, RpzAction};
 use crate::set::Match;
 use crate::snapshot::Snapshot;
@@ -46,6 +47,8 @@ struct Explained {
     rules: Vec<RuleLine>,
     /// Rules that cover it and are not told.
     more_rules: u64,
+    /// Entries that would block it and are held by the gate.
+    held: Vec<Held>,
     reply: Reply,
     /// Who is asked, if somebody is.
     route: Option<Route>,
@@ -114,6 +117,7 @@ enum Route {
 /// What names are asked against.
 struct Court {
     settings: Settings,
+    loaded: Loaded,
     snapshot: Snapshot,
     local: Local,
     now: Now,
@@ -162,7 +166,7 @@ impl Court {
         let progress = Progress::show(&format!("reading {}", output::counted(settings.lists.len() as u64, "list")));
         // Reads the last good copies where it has to; only `Loader::keep` would write.
         let mut loader = Loader::new(Some(settings.state_dir.clone()));
-        let loaded = loader.load(&settings.lists);
+        let loaded = loader.load(&settings);
         drop(progress);
         if !loaded.missing.is_empty() && !settings.start_without_lists {
             return Err(complain(&reload::StartError { missing: loaded.missing }));
@@ -173,12 +177,15 @@ impl Court {
             }
         }
         let now = Now::read();
-        let snapshot = app::compile(1, &settings, loaded.parts, &Stats::default(), now.seconds());
+        let snapshot = app::compile(1, &settings, loaded.parts.clone(), &Stats::default(), now.seconds());
         let snapshot = snapshot.map_err(|error| complain(&error))?;
         let forwarded: Vec<Name> = settings.upstream.zones.iter().map(|zone| zone.name.clone()).collect();
         let local = Local::new(&settings.local, &forwarded)
             .map_err(|errors| errors.iter().map(|error| complain(error)).max().unwrap_or(Exit::Failed))?;
-        Ok(Self { settings, snapshot, local, now })
+        for trouble in &loaded.gate_troubles {
+            output::note(trouble);
+        }
+        Ok(Self { settings, loaded, snapshot, local, now })
     }
 
     /// Decides about one name.
@@ -196,6 +203,8 @@ impl Court {
         };
         let deciding = decided.allow.or(decided.block).or(decided.shadow).map(|found| found.id);
         let (rules, more_rules) = self.rules(&name, deciding);
+        let mut held = reload::held_over(&self.loaded, &self.settings, &name);
+        held.truncate(MAX_RULES);
         let client = args.client.unwrap_or(IpAddr::V4(Ipv4Addr::LOCALHOST));
         let peer = Peer { address: SocketAddr::new(client, 53_535), transport: Transport::Udp };
         let mut decider = Decider::new(Stats::default().counters(), None);
@@ -209,6 +218,7 @@ impl Court {
             decision,
             rules,
             more_rules,
+            held,
             reply,
             route,
         })

@@ -5,9 +5,11 @@ use std::path::Path;
 
 use super::ListSettings;
 use super::answer;
+use super::gate;
 use super::reader::{Limits, Table};
 use super::units;
 use super::values;
+use crate::gate::Checks;
 use crate::list::{CsvColumns, Encoding, Format, Spec, Urls};
 use crate::policy::AnswerSettings;
 use crate::rule::{Mode, Order, Role, Scope};
@@ -43,14 +45,20 @@ const URLS: [(&str, Urls); 2] = [("reject", Urls::Reject), ("host", Urls::Host)]
 /// What the bytes mean.
 const ENCODINGS: [(&str, Encoding); 2] = [("auto", Encoding::Auto), ("windows-1251", Encoding::Windows1251)];
 /// Reads every `[[list]]` of `top`.
-pub(super) fn read(top: &mut Table<'_>, folder: &Path, base: &AnswerSettings) -> Vec<ListSettings> {
+pub(super) fn read(top: &mut Table<'_>, folder: &Path, base: &AnswerSettings, checks: &Checks) -> Vec<ListSettings> {
     let mut names = HashSet::new();
     let tables = top.tables("list", MAX_LISTS);
-    tables.into_iter().map(|table| one(table, folder, base, &mut names)).collect()
+    tables.into_iter().map(|table| one(table, folder, base, checks, &mut names)).collect()
 }
 
 /// Reads one list.
-fn one(mut table: Table<'_>, folder: &Path, base: &AnswerSettings, names: &mut HashSet<String>) -> ListSettings {
+fn one(
+    mut table: Table<'_>,
+    folder: &Path,
+    base: &AnswerSettings,
+    checks: &Checks,
+    names: &mut HashSet<String>,
+) -> ListSettings {
     let name_field = table.required("name", "\"orders\"");
     let name = name_field.as_ref().and_then(|field| field.read(values::list_name)).unwrap_or_default();
     if let Some(field) = name_field
@@ -72,11 +80,12 @@ fn one(mut table: Table<'_>, folder: &Path, base: &AnswerSettings, names: &mut H
     let csv = csv(table.table("csv"), format);
     let order = order(table.table("order"));
     let answer = answer_of(&mut table, role, base);
+    let gate = gate::of_list(table.table("gate"), checks);
     table.finish();
     let source = folder.join(&shown);
     let spec =
         Spec { name, source, shown, format, role, mode, scope, urls, max_rejected, encoding, csv, order, max_bytes };
-    ListSettings { spec, answer }
+    ListSettings { spec, answer, gate }
 }
 
 /// `answer = "nxdomain"`, or a table of what differs from `[answer]`.

@@ -91,35 +91,42 @@ impl Gate {
     ) -> Settled {
         let mut settled = Settled::default();
         let mut held = Vec::new();
-        for &Finding { rule, reason } in &outcome.findings {
-            let view = rules.rule(rule);
-            let decided = decisions.of(list, view.kind.scope, view.name);
-            let instead = self.instead(reason);
-            match decided.map(|decision| decision.verdict) {
-                Some(Verdict::Released) if instead.is_none() => settled.released += 1,
+        for &finding in &outcome.findings {
+            let view = rules.rule(finding.rule);
+            let decided = decisions.of(list, view.kind.scope, view.name).map(|decision| decision.verdict);
+            let released = decided == Some(Verdict::Released) && self.instead(finding.reason).is_none();
+            match decided {
+                _ if released => settled.released += 1,
                 Some(Verdict::Dismissed) => settled.dismissed += 1,
                 _ => settled.open += 1,
             }
-            if decided.is_none_or(|decision| decision.verdict == Verdict::Dismissed) || instead.is_some() {
-                held.push(rule);
+            if !released {
+                held.push(finding.rule);
             }
             if settled.shown.len() < room {
-                let mut pattern = String::new();
-                // Writing to a String cannot fail.
-                let _ = show_pattern(view.name, view.kind.scope, &mut pattern);
-                settled.shown.push(Held {
-                    list: list.to_owned(),
-                    file: rules.path().to_string(),
-                    line: view.line,
-                    pattern,
-                    check: self.check_of(reason),
-                    reason: self.tell(reason),
-                    instead,
-                    decided: decided.cloned(),
-                });
+                settled.shown.push(self.held(list, rules, finding, decisions));
             }
         }
         settled.held = held.into();
         settled
+    }
+
+    /// A finding, told in full.
+    pub fn held(&self, list: &str, rules: &FileRules, finding: Finding, decisions: &Decisions) -> Held {
+        let Finding { rule, reason } = finding;
+        let view = rules.rule(rule);
+        let mut pattern = String::new();
+        // Writing to a String cannot fail.
+        let _ = show_pattern(view.name, view.kind.scope, &mut pattern);
+        Held {
+            list: list.to_owned(),
+            file: rules.path().to_string(),
+            line: view.line,
+            pattern,
+            check: self.check_of(reason),
+            reason: self.tell(reason),
+            instead: self.instead(reason),
+            decided: decisions.of(list, view.kind.scope, view.name).cloned(),
+        }
     }
 }

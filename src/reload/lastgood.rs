@@ -52,12 +52,20 @@ pub(super) struct Entry {
     pub(super) size: u64,
     /// When it was accepted, in seconds since 1970.
     pub(super) accepted: i64,
+    /// How many entries it had, for those that count.
+    #[serde(default)]
+    pub(super) entries: Option<u64>,
 }
 
 impl Entry {
     /// For a content accepted at `accepted`.
     pub(super) fn new(file: &str, sha256: Digest, size: u64, accepted: UnixTime) -> Self {
-        Self { file: file.to_owned(), sha256: sha256.to_string(), size, accepted: accepted.0 }
+        Self { file: file.to_owned(), sha256: sha256.to_string(), size, accepted: accepted.0, entries: None }
+    }
+
+    /// With its number of entries.
+    pub(super) fn with_entries(self, entries: u64) -> Self {
+        Self { entries: Some(entries), ..self }
     }
 }
 

@@ -1,4 +1,4 @@
-//! Compiling: every rule is entered once, names met again go to the side arrays.
+//! Compiling: every rule that is not held is entered once, names met again go to the side arrays.
 
 use super::table::{MAX_RULES, Table};
 use super::{Index, Part, TooManyRules, same_say};
@@ -23,7 +23,11 @@ pub fn index(mut parts: Vec<Part>) -> Result<Index, TooManyRules> {
     let mut table = std::mem::replace(&mut index.table, Table::new(0, 0));
     let mut groups = Vec::new();
     for (part, &start) in index.parts.iter().zip(&index.starts) {
+        let mut held = part.held.iter().peekable();
         for local in 0..part.rules.len() as u32 {
+            if held.next_if_eq(&&local).is_some() {
+                continue;
+            }
             let name = part.rules.name(local);
             let hash = table.hash(name);
             if let Some(first) = table.insert(hash, start + local, |rule| index.name(rule) == name) {
