@@ -227,5 +227,8 @@ pub fn parse(spec: &Spec, shown: &Arc<str>, bytes: &[u8]) -> Result<Parsed, Refu
         Format::Orders => orders::read(&text, &mut sink)?,
         Format::Csv => csv::read(&text, &mut sink)?,
     }
+    if format != Format::Orders {
+        sink.warn_if_cut(&text);
+    }
     sink.finish(&text)
 }

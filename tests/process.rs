@@ -16,6 +16,8 @@ mod dates;
 mod dig;
 #[path = "process/forward.rs"]
 mod forward;
+#[path = "process/gate.rs"]
+mod gate;
 #[path = "process/hits.rs"]
 mod hits;
 #[path = "process/hostile.rs"]
