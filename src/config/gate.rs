@@ -73,7 +73,8 @@ pub(super) fn own_names(
     lists: &[ListSettings],
 ) -> Vec<(Pattern, Why)> {
     let hosts = local.hosts.iter().map(|(name, _)| (Pattern::exact(name.clone()), Why::Host));
-    let zones = local.zones.iter().map(|zone| (Pattern::subtree(zone.name.clone()), Why::Zone));
+    // The zone as a whole: what an order blocks in it by its own name is blocked, whoever serves it.
+    let zones = local.zones.iter().map(|zone| (Pattern::exact(zone.name.clone()), Why::Zone));
     let answers = std::iter::once(answer).chain(lists.iter().map(|list| &list.answer));
     let targets = answers.filter_map(|answer| answer.cname.clone()).map(|name| (Pattern::exact(name), Why::Cname));
     let mut own: Vec<(Pattern, Why)> = Vec::new();

@@ -332,7 +332,7 @@ fn the_gate_is_set_for_all_and_for_each_list() {
     assert_eq!(never, Some((Path::new("etc/never.txt"), "never.txt")));
     assert_eq!(gate.popular.as_ref().map(|popular| popular.top), Some(500));
     let own: Vec<_> = gate.own.iter().map(|(pattern, why)| format!("{pattern} {why}")).collect();
-    let expected = ["=router.lan [local.hosts]", "zone.example a [[zone]]"];
+    let expected = ["=router.lan [local.hosts]", "=zone.example a [[zone]]"];
     assert_eq!(own[..2], expected);
     assert_eq!(own[2..], ["=page.example `cname` of an answer", "=other.example `cname` of an answer"]);
     let [x, y] = [&settings.lists[0].gate, &settings.lists[1].gate];

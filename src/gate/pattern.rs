@@ -27,11 +27,6 @@ impl fmt::Display for PatternError {
 impl std::error::Error for PatternError {}
 
 impl Pattern {
-    /// Everything at and below a name.
-    pub fn subtree(name: Name) -> Self {
-        Self { name, scope: Scope::Subtree }
-    }
-
     /// A name alone.
     pub fn exact(name: Name) -> Self {
         Self { name, scope: Scope::Exact }

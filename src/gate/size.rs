@@ -9,7 +9,7 @@ pub struct SizeLimits {
     pub max_growth: u32,
     /// The largest loss, as a share of the version in force.
     pub max_shrink: u32,
-    /// So many entries may come or go whatever share that is.
+    /// So many entries may come or go whatever share that is, and a list of no more may change as it likes.
     pub slack: u64,
     /// A version with fewer is refused; 0: none is.
     pub min_entries: u64,
@@ -75,8 +75,8 @@ impl SizeLimits {
         if self.max_entries > 0 && after > self.max_entries {
             return Some(Limit::Max(self.max_entries));
         }
-        // From nothing every growth is boundless, and a list has to begin some time.
-        let before = before.filter(|&before| before > 0)?;
+        // A list has to begin some time: from next to nothing every growth is boundless.
+        let before = before.filter(|&before| before > self.slack)?;
         let (more, limit, is) = match after.checked_sub(before) {
             Some(more) => (more, self.max_growth, Limit::Growth(self.max_growth)),
             None => (before - after, self.max_shrink, Limit::Shrink(self.max_shrink)),
@@ -133,9 +133,16 @@ mod tests {
     #[test]
     fn a_daily_feed_passes_and_a_wrong_one_does_not() {
         let limits = SizeLimits::default();
-        for (before, after) in
-            [(190_000, 195_000), (190_000, 170_000), (20_000, 26_000), (50, 150), (100, 0), (0, 50_000)]
-        {
+        for (before, after) in [
+            (190_000, 195_000),
+            (190_000, 170_000),
+            (20_000, 26_000),
+            (50, 150),
+            (100, 0),
+            (101, 1),
+            (0, 50_000),
+            (2, 20_000),
+        ] {
             assert_eq!(limits.broken(Some(before), after), None, "{before} to {after}");
         }
         let growth = Some(Limit::Growth(SizeLimits::DEFAULT_MAX_GROWTH));
@@ -145,8 +152,8 @@ mod tests {
             (5_000, 500, shrink),
             (5_000, 2_500, shrink),
             (5_000, 0, shrink),
-            (100, 1_000, growth),
-            (1, 102, growth),
+            (101, 1_000, growth),
+            (101, 203, growth),
             (u64::MAX, 0, shrink),
         ] {
             assert_eq!(limits.broken(Some(before), after), limit, "{before} to {after}");
