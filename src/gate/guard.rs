@@ -64,6 +64,8 @@ struct Node {
 pub(super) struct Guard {
     nodes: HashMap<Box<[u8]>, Node, RandomState>,
     len: u32,
+    /// Some pattern is on the root itself.
+    on_root: bool,
 }
 
 impl Guard {
@@ -72,6 +74,7 @@ impl Guard {
         let number = self.len;
         self.len += 1;
         let labels = Labels::new(name);
+        self.on_root |= labels.count() == 0;
         let node = self.nodes.entry(name.into()).or_default();
         node.on[slot(scope)].get_or_insert(number);
         for skip in 1..=labels.count() {
@@ -86,7 +89,7 @@ impl Guard {
 
     /// The first guarded pattern that shares a name with this one.
     pub(super) fn meets(&self, labels: &Labels<'_>, scope: Scope) -> Option<u32> {
-        for skip in (0..=labels.count()).rev() {
+        for skip in (0..=self.top(labels)).rev() {
             // Every name above a guarded one is here as well: where the walk ends there is nothing further down.
             let node = self.nodes.get(labels.suffix(skip))?;
             let on = |scope: Scope| node.on[slot(scope)];
@@ -106,10 +109,15 @@ impl Guard {
         None
     }
 
+    /// Where a walk begins: the root says nothing of other names, unless a pattern is on it.
+    fn top(&self, labels: &Labels<'_>) -> usize {
+        if self.on_root { labels.count() } else { labels.count().saturating_sub(1) }
+    }
+
     /// Whether some patterns cover the name itself, and everything below it.
     pub(super) fn covers(&self, labels: &Labels<'_>) -> (bool, bool) {
         let (mut itself, mut below) = (false, false);
-        for skip in (0..=labels.count()).rev() {
+        for skip in (0..=self.top(labels)).rev() {
             let Some(node) = self.nodes.get(labels.suffix(skip)) else { break };
             let on = |scope: Scope| node.on[slot(scope)].is_some();
             below |= on(Scope::Subtree) || on(Scope::Below);
