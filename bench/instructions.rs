@@ -148,7 +148,7 @@ fn snapshot(listed: &[String]) -> Snapshot {
     });
     let policy = ListPolicy { name: "bench".into(), role: Role::Block, mode: Mode::Enforce, answer, slot: 0 };
     let acl = Acl::new(&Settings { allow_from: vec!["127.0.0.0/8".parse().expect("a block")] });
-    let parts = vec![Part { list: 0, rules: Arc::new(rules.build()) }];
+    let parts = vec![Part::new(0, Arc::new(rules.build()))];
     Snapshot::compile(1, vec![policy], parts, acl, UnixTime(0)).expect("few rules")
 }
 

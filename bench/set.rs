@@ -100,7 +100,7 @@ fn main() {
 /// One line of the table.
 fn measure(random: &mut Random, rules: impl Fn() -> Vec<Arc<FileRules>>) {
     let build = |rules: &[Arc<FileRules>]| {
-        let parts = rules.iter().zip(0..).map(|(rules, list)| Part { list, rules: Arc::clone(rules) }).collect();
+        let parts = rules.iter().zip(0..).map(|(rules, list)| Part::new(list, Arc::clone(rules))).collect();
         Set::build(parts, UnixTime(0)).expect("fewer than 2^30 rules")
     };
     let old = build(&rules());

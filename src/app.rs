@@ -219,8 +219,8 @@ fn build(settings: &Settings) -> Result<Parts, Vec<AppError>> {
     };
     let stats = Arc::new(Stats::default());
     let own = bound.socket_addresses();
-    let parts = loaded.parts.clone();
-    let (publisher, engine) = Publisher::new(settings, own, parts, Now::read().seconds(), Arc::clone(&stats), &hits)?;
+    let now = Now::read().seconds();
+    let (publisher, engine) = Publisher::new(settings, own, &loaded, now, Arc::clone(&stats), &hits)?;
     Ok(Parts { bound, control, hits, loader, loaded, publisher, engine, stats })
 }
 

@@ -2,6 +2,7 @@
 
 mod answer;
 mod fetch;
+mod gate;
 mod lists;
 mod problem;
 mod reader;
@@ -24,6 +25,7 @@ use toml::de::DeTable;
 
 use self::reader::{MAX_PROBLEMS, Sink, Table};
 use crate::fetch::Source;
+use crate::gate as checks;
 use crate::{cache, hits, limit, list, local, policy, serve, upstream};
 
 /// `state_dir`
@@ -52,6 +54,8 @@ pub struct Settings {
     pub local: local::Settings,
     /// The default answer.
     pub answer: policy::AnswerSettings,
+    /// What is looked at before a list is taken.
+    pub gate: checks::Settings,
     /// Lists in order of precedence.
     pub lists: Vec<ListSettings>,
     /// The hit log.
@@ -80,6 +84,8 @@ pub struct ListSettings {
     pub answer: policy::AnswerSettings,
     /// Where it comes from, if that is the web.
     pub fetch: Option<Source>,
+    /// The checks of `[gate]` with this list's overrides.
+    pub gate: checks::Checks,
 }
 
 /// Reads a configuration file.
@@ -171,8 +177,11 @@ fn read(mut top: Table<'_>, path: &Path) -> Settings {
     let cache = sections::cache(top.table("cache"));
     let local = sections::local(&mut top, folder);
     let answer = answer::read(top.table("answer"), &answer::defaults());
+    let mut gate = gate::read(top.table("gate"), folder);
     let state_dir = folder.join(state_dir);
-    let lists = lists::read(&mut top, folder, &state_dir, &answer);
+    let lists =
+        lists::read(&mut top, &lists::Base { folder, state_dir: &state_dir, answer: &answer, checks: &gate.checks });
+    gate.own = gate::own_names(&local, &answer, &lists);
     let hits = sections::hits(top.table("hits"), folder);
     let reload = sections::reload(top.table("reload"));
     top.finish();
@@ -186,6 +195,7 @@ fn read(mut top: Table<'_>, path: &Path) -> Settings {
         cache,
         local,
         answer,
+        gate,
         lists,
         hits,
         reload,

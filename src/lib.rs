@@ -28,6 +28,7 @@
 //! | 2 | [`hits`] | the hit log |
 //! | 2 | [`audit`] | the hash-chained log of what was decided, when and by whom |
 //! | 2 | [`history`] | every accepted version of every list |
+//! | 3 | [`gate`] | the checks between a freshly read list and the snapshot |
 //! | 3 | [`snapshot`] | what one decision needs, swapped together |
 //! | 4 | [`engine`] | the decision, and resolving what it lets pass |
 //! | 5 | [`serve`] | listeners: UDP workers, TCP connections |
@@ -46,7 +47,8 @@
 //! in the answer, and sends it through the same socket. A hit is counted ([`stats`]) and goes over a ring to [`hits`].
 //!
 //! # A reload
-//! A list from the web is a file that [`fetch`] writes. [`reload`] hears of a change, waits until it is quiet, reads what changed ([`list`]), compiles a new snapshot
+//! A list from the web is a file that [`fetch`] writes. [`reload`] hears of a change, waits until it is quiet, reads what
+//! changed ([`list`]), holds back what is more likely a mistake ([`gate`]), compiles a new snapshot
 //! aside and publishes it ([`util::Handover`]). Readers see the old one or the new one, never a mix. What cannot
 //! be read or is refused stays as it was last good.
 //!
@@ -61,6 +63,7 @@
 //! | answer | what a blocked query gets: sinkhole, nxdomain, nodata, refused, drop, cname |
 //! | snapshot | set + policy + generation, swapped as one object |
 //! | gate | the checks between a freshly read list and the snapshot |
+//! | held | an entry the gate did not let pass: not enforced, shown with its reason until the operator releases or dismisses it |
 //! | hit | one query that matched a rule; it is counted exactly and logged |
 //! | shadow | a list whose hits are counted but whose queries are answered as if it weren't there |
 
@@ -73,6 +76,7 @@ pub mod config;
 pub mod engine;
 pub mod event;
 pub mod fetch;
+pub mod gate;
 pub mod history;
 pub mod hits;
 pub mod limit;

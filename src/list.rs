@@ -243,5 +243,8 @@ pub fn parse(spec: &Spec, shown: &Arc<str>, bytes: &[u8]) -> Result<Parsed, Refu
         Format::Csv => csv::read(&text, &mut sink)?,
         Format::Json => json::read(&text, &mut sink)?,
     }
+    if format != Format::Orders {
+        sink.warn_if_cut(&text);
+    }
     sink.finish(&text)
 }

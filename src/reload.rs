@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! notify on folders ─┐
-//! SIGHUP, rescan ────┼─► Control ─► Loader::load ─► Target::publish ─► Loader::keep
+//! SIGHUP, rescan ────┼─► Control ─► Loader::load, gate ─► Target::publish ─► Loader::keep
 //! order dates ───────┘   (one at a time, off the runtime)   (compile, swap)   (state_dir)
 //! ```
 //!
@@ -12,6 +12,7 @@
 mod board;
 mod control;
 mod file;
+mod gatekeeper;
 mod lastgood;
 mod loader;
 mod report;
@@ -23,7 +24,8 @@ mod watch;
 
 pub use board::{Board, Posted};
 pub use control::{Control, Operation, Outcome, Phase, Published, StartError, Target, Trigger, first};
+pub use gatekeeper::held_over;
 pub use lastgood::CopyError;
-pub use loader::Loader;
-pub use report::{Digest, FileState, ListReport, LoadError, Loaded, Missing, State};
+pub use loader::{Loader, size_changes};
+pub use report::{Digest, FileState, GateReport, ListReport, LoadError, Loaded, Missing, State};
 pub use review::{Found, ListReview, MAX_FINDINGS, Place, Review, Shadowed, place, review};

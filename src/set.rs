@@ -29,6 +29,20 @@ pub struct Part {
     pub list: u16,
     /// The rules.
     pub rules: Arc<FileRules>,
+    /// Numbers of the rules that are not entered, sorted: the gate holds them.
+    pub held: Arc<[u32]>,
+}
+
+impl Part {
+    /// All rules of a file.
+    pub fn new(list: u16, rules: Arc<FileRules>) -> Self {
+        Self { list, rules, held: Arc::default() }
+    }
+
+    /// Whether this rule is not entered.
+    pub fn holds(&self, rule: u32) -> bool {
+        self.held.binary_search(&rule).is_ok()
+    }
 }
 
 /// All rules, ready to be asked, with those in force at one moment marked.
@@ -239,7 +253,7 @@ impl Set {
     /// One rule as the match of a name `below` labels under it, and whether it is in force.
     fn look(&self, id: u32, below: usize) -> (Match<'_>, bool) {
         let (part, local) = self.index.locate(id);
-        let Part { list, rules } = &self.index.parts[part];
+        let Part { list, rules, .. } = &self.index.parts[part];
         let (kind_index, kind) = rules.kind(local);
         let found = Match { id, list: *list, part: part as u32, kind, below: below as u8 };
         (found, self.active[part][kind_index as usize])

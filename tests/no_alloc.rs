@@ -69,7 +69,7 @@ fn list(index: u16, name: &str, mode: AnswerMode) -> (ListPolicy, Part) {
     });
     let policy =
         ListPolicy { name: name.into(), role: Role::Block, mode: Mode::Enforce, answer, slot: usize::from(index) };
-    (policy, Part { list: index, rules: Arc::new(rules.build()) })
+    (policy, Part::new(index, Arc::new(rules.build())))
 }
 
 /// A cache with room.

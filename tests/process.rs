@@ -22,6 +22,8 @@ mod fetch_trust;
 mod flood;
 #[path = "process/forward.rs"]
 mod forward;
+#[path = "process/gate.rs"]
+mod gate;
 #[path = "process/hits.rs"]
 mod hits;
 #[path = "process/hostile.rs"]

@@ -5,7 +5,7 @@ use super::output::{self, Progress, complain};
 use crate::app;
 use crate::config::Settings;
 use crate::limit;
-use crate::reload::{self, ListReport, Loader};
+use crate::reload::{self, Loaded, Loader};
 use crate::snapshot::Snapshot;
 use crate::stats::Stats;
 use crate::util::Now;
@@ -14,8 +14,8 @@ use crate::util::Now;
 pub(super) struct InForce {
     /// As of `now`.
     pub(super) snapshot: Snapshot,
-    /// One a list, in configuration order.
-    pub(super) reports: Vec<ListReport>,
+    /// What was read, list by list.
+    pub(super) loaded: Loaded,
     /// When orders were looked at.
     pub(super) now: Now,
 }
@@ -25,7 +25,7 @@ pub(super) fn in_force(settings: &Settings) -> Result<InForce, Exit> {
     let progress = Progress::show(&format!("reading {}", output::counted(settings.lists.len() as u64, "list")));
     // Only `Loader::keep` would write.
     let mut loader = Loader::new(Some(settings.state_dir.clone()));
-    let loaded = loader.load(&settings.lists);
+    let loaded = loader.load(settings);
     drop(progress);
     if !loaded.missing.is_empty() && !settings.start_without_lists {
         return Err(complain(&reload::StartError { missing: loaded.missing }));
@@ -35,10 +35,13 @@ pub(super) fn in_force(settings: &Settings) -> Result<InForce, Exit> {
             output::note(&format_args!("list \"{}\": {why}", report.name));
         }
     }
+    for trouble in &loaded.gate_troubles {
+        output::note(trouble);
+    }
     let now = Now::read();
-    let snapshot = app::compile(1, settings, loaded.parts, &Stats::default(), now.seconds());
+    let snapshot = app::compile(1, settings, loaded.parts.clone(), &Stats::default(), now.seconds());
     let snapshot = snapshot.map_err(|error| complain(&error))?;
-    Ok(InForce { snapshot, reports: loaded.reports, now })
+    Ok(InForce { snapshot, loaded, now })
 }
 
 /// An access list that has everybody on it: for questions about names, not about clients.

@@ -14,10 +14,11 @@ use super::{Exit, settings};
 use crate::config::Settings;
 use crate::engine::{Decider, Peer};
 use crate::event::Transport;
+use crate::gate::Held;
 use crate::hits::type_name;
 use crate::local::Local;
 use crate::name::{Name, NameBuf, NameError};
-use crate::reload::{Place, place};
+use crate::reload::{self, Loaded, Place};
 use crate::rule::{Effect, Order, OrderState, RpzAction};
 use crate::set::Match;
 use crate::snapshot::Snapshot;
@@ -47,6 +48,8 @@ struct Explained {
     rules: Vec<RuleLine>,
     /// Rules that cover it and are not told.
     more_rules: u64,
+    /// Entries that would block it and are held by the gate.
+    held: Vec<Held>,
     reply: Reply,
     /// Who is asked, if somebody is.
     route: Option<Route>,
@@ -115,6 +118,7 @@ enum Route {
 /// What names are asked against.
 struct Court {
     settings: Settings,
+    loaded: Loaded,
     snapshot: Snapshot,
     local: Local,
     now: Now,
@@ -160,11 +164,11 @@ impl Court {
             // The question is what happens to the name, not to some client.
             settings.limit = load::anybody();
         }
-        let InForce { snapshot, now, .. } = load::in_force(&settings)?;
+        let InForce { snapshot, loaded, now } = load::in_force(&settings)?;
         let forwarded: Vec<Name> = settings.upstream.zones.iter().map(|zone| zone.name.clone()).collect();
         let local = Local::new(&settings.local, &forwarded)
             .map_err(|errors| errors.iter().map(|error| complain(error)).max().unwrap_or(Exit::Failed))?;
-        Ok(Self { settings, snapshot, local, now })
+        Ok(Self { settings, loaded, snapshot, local, now })
     }
 
     /// Decides about one name.
@@ -182,6 +186,8 @@ impl Court {
         };
         let deciding = decided.allow.or(decided.block).or(decided.shadow).map(|found| found.id);
         let (rules, more_rules) = self.rules(&name, deciding);
+        let mut held = reload::held_over(&self.loaded, &self.settings, &name);
+        held.truncate(MAX_RULES);
         let client = args.client.unwrap_or(IpAddr::V4(Ipv4Addr::LOCALHOST));
         let peer = Peer { address: SocketAddr::new(client, 53_535), transport: Transport::Udp };
         let mut decider = Decider::new(Stats::default().counters(), None);
@@ -195,6 +201,7 @@ impl Court {
             decision,
             rules,
             more_rules,
+            held,
             reply,
             route,
         })
@@ -220,7 +227,7 @@ impl Court {
         let order = self.snapshot.set().rule(rule.id).order;
         RuleLine {
             decides,
-            place: place(&self.snapshot, rule),
+            place: reload::place(&self.snapshot, rule),
             role: list.map(|list| list.role.to_string()).unwrap_or_default(),
             mode: list.map(|list| list.mode.to_string()).unwrap_or_default(),
             effect: effect(&rule.kind.effect),

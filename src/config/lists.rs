@@ -6,9 +6,11 @@ use std::path::Path;
 use super::ListSettings;
 use super::answer;
 use super::fetch;
+use super::gate;
 use super::reader::{Limits, Table};
 use super::units;
 use super::values;
+use crate::gate::Checks;
 use crate::list::{Columns, Encoding, Format, Spec, Urls};
 use crate::policy::AnswerSettings;
 use crate::rule::{Mode, Order, Role, Scope};
@@ -45,21 +47,30 @@ const SCOPES: [(&str, Scope); 3] = [("subtree", Scope::Subtree), ("exact", Scope
 const URLS: [(&str, Urls); 2] = [("reject", Urls::Reject), ("host", Urls::Host)];
 /// What the bytes mean.
 const ENCODINGS: [(&str, Encoding); 2] = [("auto", Encoding::Auto), ("windows-1251", Encoding::Windows1251)];
+
+/// What a list is read beside.
+#[derive(Clone, Copy)]
+pub(super) struct Base<'a> {
+    /// Of the configuration file.
+    pub folder: &'a Path,
+    /// Where lists from the web are kept.
+    pub state_dir: &'a Path,
+    /// `[answer]`
+    pub answer: &'a AnswerSettings,
+    /// `[gate]`
+    pub checks: &'a Checks,
+}
+
 /// Reads every `[[list]]` of `top`.
-pub(super) fn read(top: &mut Table<'_>, folder: &Path, state_dir: &Path, base: &AnswerSettings) -> Vec<ListSettings> {
+pub(super) fn read(top: &mut Table<'_>, base: &Base<'_>) -> Vec<ListSettings> {
     let mut names = HashSet::new();
     let tables = top.tables("list", MAX_LISTS);
-    tables.into_iter().map(|table| one(table, folder, state_dir, base, &mut names)).collect()
+    tables.into_iter().map(|table| one(table, base, &mut names)).collect()
 }
 
 /// Reads one list.
-fn one(
-    mut table: Table<'_>,
-    folder: &Path,
-    state_dir: &Path,
-    base: &AnswerSettings,
-    names: &mut HashSet<String>,
-) -> ListSettings {
+fn one(mut table: Table<'_>, base: &Base<'_>, names: &mut HashSet<String>) -> ListSettings {
+    let &Base { folder, state_dir, answer, checks } = base;
     let name_field = table.required("name", "\"orders\"");
     let name = name_field.as_ref().and_then(|field| field.read(values::list_name)).unwrap_or_default();
     if let Some(field) = name_field
@@ -79,10 +90,11 @@ fn one(
     let max_bytes = table.size("max_size", MAX_SIZE);
     let columns = columns(table.table("columns"), format);
     let order = order(table.table("order"));
-    let answer = answer_of(&mut table, role, base);
+    let answer = answer_of(&mut table, role, answer);
     let key = table.text("public_key", PublicKey::parse);
     let rest = fetch::List { name: &name, format, max_bytes, key: key.as_ref(), folder, state_dir };
     let fetch = fetch::read(table.table("fetch"), source.as_ref(), &rest);
+    let gate = gate::of_list(table.table("gate"), checks);
     table.finish();
     let (source, shown, public_key) = match &fetch {
         // What is fetched is checked then: its signature is not there to be looked at again.
@@ -110,7 +122,7 @@ fn one(
         public_key,
         fetched: fetch.is_some(),
     };
-    ListSettings { spec, answer, fetch }
+    ListSettings { spec, answer, fetch, gate }
 }
 
 /// `answer = "nxdomain"`, or a table of what differs from `[answer]`.

@@ -177,7 +177,7 @@ fn all_problems_are_told_at_once_with_their_place() {
         found,
         [
             "1:1: unknown key \"state_dri\"; perhaps \"state_dir\" is meant; known are: state_dir, start_without_lists, \
-             server, upstream, cache, local, zone, answer, list, hits, reload",
+             server, upstream, cache, local, zone, answer, gate, list, hits, reload",
             "3:1: unknown key \"lsiten\" in [server]; perhaps \"listen\" is meant; known are: listen, allow_from, workers, \
              pin, ready_file, tcp",
             "4:11: [server] workers = \"4\": expected a whole number, found a text",
@@ -189,7 +189,7 @@ fn all_problems_are_told_at_once_with_their_place() {
             "10:11: [upstream] timeout = \"2x\": not a duration; write a whole number and a unit: 500ms, 2s, 5m, 1h, 7d",
             "11:11: [upstream] servers = […]: at least 1 is needed",
             "12:2: unknown section \"cash\"; perhaps \"cache\" is meant; known are: state_dir, \
-             start_without_lists, server, upstream, cache, local, zone, answer, list, hits, reload",
+             start_without_lists, server, upstream, cache, local, zone, answer, gate, list, hits, reload",
             "15:10: [reload] rescan = \"1ms\": must be from 1s to 1d",
             "16:9: [reload] quiet = 5: expected a text in quotes, found a whole number",
         ]
@@ -258,6 +258,10 @@ fn mistakes_have_texts_that_help() {
         ("[answer]\nmode = \"cname\"", "1:1", "needs a target"),
         ("[answer]\nttl = \"500ms\"", "1:1", "whole seconds"),
         ("[answer]\nede = 65536", "2:7", "must be from 0 to 65535"),
+        ("[gate]\nnever_block = [\".\"]", "2:16", "not a name"),
+        ("[gate]\npublic_suffixes = \"drop\"", "2:19", "choices are \"hold\", \"enforce\""),
+        ("[gate]\nmax_growth = \"double\"", "2:14", "write it like 50% or 300%"),
+        ("[gate]\nmin_entries = 5\nmax_entries = 4", "1:1", "no version of a list would do"),
         ("[hits]\nmax_size = \"1B\"", "2:12", "must be from 1KiB to 1024GiB"),
         (
             "[[list]]\nname = \"a\"\nsource = \"a\"\nanswer = { modus = \"drop\" }",
@@ -268,7 +272,7 @@ fn mistakes_have_texts_that_help() {
             "[[list]]\nname = \"a\"\nsource = \"a\"\nanswer = {}\nurl = \"host\"",
             "5:1",
             "perhaps \"urls\" is meant; known are: name, source, format, role, mode, scope, urls, max_rejected, encoding, \
-             max_size, columns, order, answer, public_key, fetch",
+             max_size, columns, order, answer, public_key, fetch, gate",
         ),
         ("a = ", "1:", "not TOML"),
         ("[server]\n[server]", "2:", "not TOML"),
@@ -356,6 +360,30 @@ fn what_is_written_is_what_is_set() {
     let order = x.spec.order.as_ref().expect("an order");
     assert_eq!((order.effective, order.issued), (Some(UnixTime(1_736_103_600)), Some(UnixTime(1_736_035_200))));
     assert_eq!(y.spec.order, None);
+}
+
+#[test]
+fn the_gate_is_set_for_all_and_for_each_list() {
+    let settings = good(concat!(
+        "[gate]\npublic_suffixes = \"enforce\"\nnever_block = [\"gov.kz\", \"=a.example\"]\nnever_block_file = \"never.txt\"\n",
+        "popular = { file = \"top.csv\", top = 500 }\nmax_growth = \"300%\"\n",
+        "[answer]\ncname = \"page.example\"\n[local.hosts]\n\"router.lan\" = [\"192.168.1.1\"]\n",
+        "[[zone]]\nname = \"zone.example\"\nfile = \"zone\"\n",
+        "[[list]]\nname = \"x\"\nsource = \"x\"\ngate = { top = 0, max_shrink = \"90%\", min_entries = 10 }\n",
+        "answer = { cname = \"other.example\" }\n[[list]]\nname = \"y\"\nsource = \"y\"\n",
+    ));
+    let gate = &settings.gate;
+    assert_eq!(gate.never_block.iter().map(ToString::to_string).collect::<Vec<_>>(), ["gov.kz", "=a.example"]);
+    let never = gate.never_block_file.as_ref().map(|file| (file.path.as_path(), file.shown.as_str()));
+    assert_eq!(never, Some((Path::new("etc/never.txt"), "never.txt")));
+    assert_eq!(gate.popular.as_ref().map(|popular| popular.top), Some(500));
+    let own: Vec<_> = gate.own.iter().map(|(pattern, why)| format!("{pattern} {why}")).collect();
+    let expected = ["=router.lan [local.hosts]", "=zone.example a [[zone]]"];
+    assert_eq!(own[..2], expected);
+    assert_eq!(own[2..], ["=page.example `cname` of an answer", "=other.example `cname` of an answer"]);
+    let [x, y] = [&settings.lists[0].gate, &settings.lists[1].gate];
+    assert_eq!((x.top, x.size.max_shrink, x.size.min_entries, x.size.max_growth), (0, 9_000, 10, 30_000));
+    assert_eq!((y, y.public_suffixes, y.top), (&gate.checks, false, 500));
 }
 
 #[test]

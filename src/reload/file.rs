@@ -73,6 +73,17 @@ pub(super) struct Seen {
 }
 
 impl Seen {
+    /// A file as it is now, before it is read.
+    pub(super) fn of(path: &Path) -> io::Result<Self> {
+        let stat = Stat::of(path)?;
+        Ok(Self { stat, proof: stat.age().is_some_and(|age| age > STAMP_DOUBT) })
+    }
+
+    /// The file surely is the same at both looks.
+    pub(super) fn proves_same(&self, now: &Self) -> bool {
+        self.proves(&now.stat)
+    }
+
     /// The file surely has not changed since.
     pub(super) fn proves(&self, now: &Stat) -> bool {
         self.proof && self.stat == *now

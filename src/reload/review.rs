@@ -3,11 +3,11 @@
 use std::collections::HashSet;
 use std::fmt;
 
-use psl::Psl;
 use serde::Serialize;
 
+use crate::gate::{self, Decisions, Verdict};
 use crate::name::NameBuf;
-use crate::rule::{Effect, Mode, RpzAction, Scope, show_pattern};
+use crate::rule::{Effect, Mode, Scope, show_pattern};
 use crate::set::Match;
 use crate::snapshot::Snapshot;
 
@@ -22,7 +22,8 @@ pub struct Review {
     /// Block entries that allow rules make exceptions to; usually that is what the exceptions are for. Of entries that
     /// a list repeats only the first is counted.
     pub partly_shadowed: u64,
-    /// Entries under which anybody can have a name (`com`, `us.com`, `myshopify.com`), allow entries included.
+    /// Entries under which anybody can have a name (`com`, `us.com`, `myshopify.com`): allow entries, and block entries of
+    /// lists whose gate does not hold them.
     pub public_suffixes: Found<Place>,
     /// One a list, in config order.
     pub lists: Vec<ListReview>,
@@ -75,13 +76,17 @@ pub struct Shadowed {
 }
 
 /// Looks through all rules in force. Takes about a microsecond a rule: for reloads and reports.
-pub fn review(snapshot: &Snapshot) -> Review {
+///
+/// What the operator has released is no finding any more; what the gate holds is not in force, and reported by it.
+pub fn review(snapshot: &Snapshot, decisions: &Decisions) -> Review {
     let lists = snapshot.lists().iter().map(|list| ListReview { list: list.name.to_string(), ..ListReview::default() });
     let mut review = Review { lists: lists.collect(), ..Review::default() };
     let mut partly = HashSet::new();
     let (mut shadowed, mut public_suffixes) = (First::default(), First::default());
     snapshot.set().each(|rule, name| {
-        if is_public_suffix(name) {
+        let list = snapshot.lists().get(usize::from(rule.list)).map_or("", |list| &list.name);
+        let decided = || decisions.of(list, rule.kind.scope, name.wire()).map(|decision| decision.verdict);
+        if gate::is_public_suffix(name.wire()) && decided() != Some(Verdict::Released) {
             public_suffixes.add(snapshot, &rule, || place(snapshot, &rule));
         }
         if let Some(counts) = review.lists.get_mut(usize::from(rule.list)) {
@@ -222,7 +227,7 @@ struct Allowed<'a> {
     below: Option<Match<'a>>,
 }
 
-/// How much of a pattern is allowed.
+/// How much of a pattern is allowed, and by which rule.
 enum Cover<'a> {
     /// All of it.
     Whole(Match<'a>),
@@ -252,11 +257,12 @@ impl<'a> Allowed<'a> {
 
     /// How much of a pattern of this scope on the name they cover.
     fn of_scope(&self, scope: Scope) -> Cover<'a> {
-        match (scope, self.itself, self.below) {
-            (Scope::Exact, Some(allow), _) | (Scope::Below, _, Some(allow)) => Cover::Whole(allow),
-            (Scope::Subtree, Some(allow), Some(_)) => Cover::Whole(allow),
-            (Scope::Subtree, Some(_), None) | (Scope::Subtree, None, Some(_)) => Cover::Part,
-            _ => Cover::None,
+        match gate::cover(scope, self.itself.is_some(), self.below.is_some()) {
+            gate::Cover::Whole => {
+                self.itself.filter(|_| scope != Scope::Below).or(self.below).map_or(Cover::None, Cover::Whole)
+            }
+            gate::Cover::Part => Cover::Part,
+            gate::Cover::None => Cover::None,
         }
     }
 }
@@ -305,32 +311,7 @@ fn excepts(snapshot: &Snapshot, rule: &Match<'_>) -> bool {
 
 /// A rule an exception can take the effect of.
 fn is_block(rule: &Match<'_>) -> bool {
-    !matches!(rule.kind.effect, Effect::Allow | Effect::Rpz(RpzAction::Passthru))
-}
-
-/// Whether names directly below this one, or one further down, are handed out to anybody (publicsuffix.org, private
-/// domains included).
-///
-/// Hosts that a provider's wildcard makes suffixes (`*.compute-1.amazonaws.com`) are not meant: each is one customer's.
-fn is_public_suffix(name: &NameBuf) -> bool {
-    // Stands in no list, so that only a wildcard can make a suffix of it.
-    const STRANGER: &[u8] = b"-";
-    let count = name.label_count();
-    let labels = |count: usize| (0..name.label_count()).rev().map(|index| name.label(index)).take(count);
-    // The length of its text: without the first length octet and the root.
-    let len = name.wire().len().saturating_sub(2);
-    let below = psl::List.find(labels(count).chain([STRANGER]));
-    if below.typ.is_some() && below.len == len + 1 + STRANGER.len() {
-        return true;
-    }
-    let itself = psl::List.find(labels(count));
-    if itself.typ.is_none() || itself.len != len {
-        return false;
-    }
-    let above = len.saturating_sub(name.label(0).len());
-    let beside = psl::List.find(labels(count.saturating_sub(1)).chain([STRANGER]));
-    let by_wildcard = beside.typ.is_some() && beside.len == above + STRANGER.len();
-    itself.typ == Some(psl::Type::Icann) || !by_wildcard
+    gate::blocks(&rule.kind.effect)
 }
 
 #[cfg(test)]

@@ -1,4 +1,4 @@
-//! Compiling: every rule is entered once, names met again go to the side arrays.
+//! Compiling: every rule that is not held is entered once, names met again go to the side arrays.
 
 use super::hash::HashKey;
 use super::map::{self, Map, entry, hash_of};
@@ -126,13 +126,16 @@ impl Index {
         told.then_some(groups)
     }
 
-    /// Shows `visit` every rule's number and name.
+    /// Shows `visit` the number and name of every rule that is not held.
     pub fn walk(&self, mut visit: impl FnMut(u32, &NameBuf)) {
         let mut name = NameBuf::new();
         for (part, &start) in self.parts.iter().zip(&self.starts) {
             let mut names = part.rules.names();
+            let mut held = part.held.iter().peekable();
             while let Some(local) = names.next(&mut name) {
-                visit(start + local, &name);
+                if held.next_if_eq(&&local).is_none() {
+                    visit(start + local, &name);
+                }
             }
         }
     }

@@ -36,7 +36,7 @@ fn parts(rules: &[Plain], chunk: usize, plain: usize) -> Vec<Part> {
                 buf.set_wire(rule.name.wire()).expect("a name");
                 assert!(builder.push(&buf, *line as u32, Kind { scope: rule.scope, effect, order }));
             }
-            parts.push(Part { list, rules: Arc::new(builder.build()) });
+            parts.push(Part::new(list, Arc::new(builder.build())));
         }
     }
     parts
@@ -237,4 +237,41 @@ fn an_empty_set_answers() {
     buf.parse("example.com").expect("a name");
     set.matches(&buf, |_| panic!("nothing is listed"));
     assert_eq!(set.size(), Size { rules: 0, names: 0, bytes: 8 });
+}
+
+proptest! {
+    #[test]
+    fn held_rules_are_as_if_they_were_not_there(
+        rules in proptest::collection::vec((some_rule(), any::<bool>()), 0..40),
+        names in proptest::collection::vec(some_name(), 1..20),
+        chunk in 1..8_usize,
+        plain in prop_oneof![Just(0), Just(1000)],
+        tuning in some_tuning(),
+    ) {
+        let all: Vec<Plain> = rules.iter().map(|(rule, _)| rule.clone()).collect();
+        let mut parts = parts(&all, chunk, plain);
+        for part in &mut parts {
+            let held = |line: u32| rules[line as usize].1;
+            part.held = (0..part.rules.len() as u32).filter(|&number| held(part.rules.rule(number).line)).collect();
+        }
+        let set = Set::tuned(parts, UnixTime(0), tuning).expect("few rules");
+        let lines = |found: Vec<u32>| {
+            let mut lines: Vec<u32> = found.into_iter().map(|id| set.rule(id).line).collect();
+            lines.sort_unstable();
+            lines
+        };
+        let mut each = Vec::new();
+        set.each(|rule, _| each.push(rule.id));
+        let free: Vec<u32> = (0..).zip(&rules).filter(|(_, (rule, held))| rule.active(0) && !held).map(|(at, _)| at).collect();
+        prop_assert_eq!(lines(each), free);
+        for name in names {
+            let mut buf = NameBuf::new();
+            buf.set_wire(name.wire()).expect("a name");
+            let mut found = Vec::new();
+            set.all(&buf, |rule| found.push(rule.id));
+            let mut expected = walk(&all, &name, 0);
+            expected.retain(|&at| !rules[at as usize].1);
+            prop_assert_eq!(lines(found), expected, "{}", name);
+        }
+    }
 }
