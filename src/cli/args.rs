@@ -1,6 +1,7 @@
 //! The command line as clap reads it; help, completions and the man page come from here.
 
 mod audit;
+mod lists;
 
 use std::fmt;
 use std::io::{self, Write};
@@ -11,6 +12,7 @@ use clap::{Args as ArgGroup, CommandFactory, Parser, Subcommand};
 use clap_complete::Shell;
 
 pub(super) use self::audit::{AuditVerb, ExportArgs, ExportFormat, LogArg, VerifyArgs};
+pub(super) use self::lists::{DiffArgs, ListsVerb, RollbackArgs, UnpinArgs, VersionsArgs};
 use super::probe::{self, ProbeArgs};
 use crate::hits::type_name;
 
@@ -142,8 +144,14 @@ pub(super) enum Verb {
         verb: AuditVerb,
     },
     /// Show the lists of the running server: where each stands, what it holds, what went wrong
-    #[command(after_help = LISTS_EXAMPLES)]
-    Lists(ServerArgs),
+    #[command(after_help = LISTS_EXAMPLES, args_conflicts_with_subcommands = true, disable_help_subcommand = true)]
+    Lists {
+        /// What to do with one of them
+        #[command(subcommand)]
+        verb: Option<ListsVerb>,
+        #[command(flatten)]
+        server: ServerArgs,
+    },
     /// Have the running server read configuration and lists again, and wait until that is in force
     #[command(after_help = RELOAD_EXAMPLES)]
     Reload(ServerArgs),
