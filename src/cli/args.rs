@@ -11,7 +11,7 @@ use std::path::PathBuf;
 use clap::{Args as ArgGroup, CommandFactory, Parser, Subcommand};
 use clap_complete::Shell;
 
-pub(super) use self::audit::{AuditVerb, ExportArgs, ExportFormat, LogArg, VerifyArgs};
+pub(super) use self::audit::{AuditVerb, ExportArgs, ExportFormat, LogArg, NameArgs, VerifyArgs};
 pub(super) use self::lists::{DiffArgs, ListsVerb, RollbackArgs, UnpinArgs, VersionsArgs};
 use super::probe::{self, ProbeArgs};
 use crate::hits::type_name;

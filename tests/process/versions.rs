@@ -107,6 +107,41 @@ fn words_for_what_cannot_be_done() {
 }
 
 #[test]
+fn when_a_name_was_enforced_can_be_proved() {
+    let mock = Mock::fixed([198, 51, 100, 7]);
+    let folder = Folder::new();
+    let order =
+        |dates: &str, name: &str| format!("id = \"25/4\"\nauthority = \"Agency\"\n{dates}domains = [\"{name}\"]\n");
+    folder.write("orders/1.toml", order("", "a.example"));
+    folder.write("allow.txt", "good.a.example\n");
+    let setup = Setup::new(mock.address()).list("a", "orders", "").list("allow", "allow.txt", "role = \"allow\"");
+    let server = Server::start(&folder, &setup);
+    has_versions(&server, 1);
+    folder.write("orders/1.toml", order("revoked = 2020-01-01\n", "a.example"));
+    server.comes_to("a.example", "198.51.100.7");
+    has_versions(&server, 2);
+    server.stop();
+
+    let states = |name: &str| {
+        let ran = Ran::of(&folder, &["audit", "name", name, "--json"]);
+        assert_eq!(ran.code, Some(0), "{ran:?}");
+        let proof = ran.json();
+        let periods = proof["periods"].as_array().expect("periods").clone();
+        periods.iter().map(|p| p["state"].as_str().expect("a state").to_owned()).collect::<Vec<_>>()
+    };
+    assert_eq!(states("www.a.example"), ["enforced", "not_enforced", "no_server"]);
+    assert_eq!(states("b.example"), ["not_enforced", "no_server"]);
+    assert_eq!(states("good.a.example"), ["not_enforced", "no_server"]);
+    let ran = Ran::of(&folder, &["audit", "name", "a.example"]);
+    for text in ["list a version 1: a.example at orders/1.toml:3, order 25/4 of Agency", "(revoked)", "no server ran"] {
+        assert!(ran.stdout.contains(text), "{text}: {ran:?}");
+    }
+    // Without the history nothing is claimed.
+    fs::remove_dir_all(folder.path("state/history")).expect("removed");
+    assert_eq!(states("a.example"), ["uncertain", "uncertain", "no_server"]);
+}
+
+#[test]
 fn refusals_and_settings_are_written_down() {
     let mock = Mock::fixed([198, 51, 100, 7]);
     let folder = Folder::new();
