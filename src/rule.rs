@@ -3,7 +3,7 @@
 mod order;
 mod table;
 
-pub use order::{Order, OrderState};
+pub use order::{Order, OrderState, Until, blocked_until};
 pub use table::{FileRules, Kind, RuleView, RulesBuilder};
 
 use std::fmt;
