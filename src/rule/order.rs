@@ -61,6 +61,26 @@ impl Order {
         "url",
     ];
 
+    /// What it says in a field, as an order file would; empty if nothing, or if there is no such field.
+    pub fn field(&self, field: &str) -> String {
+        let date = |date: Option<UnixTime>| date.map(|at| at.to_string()).unwrap_or_default();
+        match field {
+            "id" => self.id.clone(),
+            "authority" => self.authority.clone(),
+            "requested_by" => self.requested_by.clone(),
+            "legal_basis" => self.legal_basis.clone(),
+            "reference" => self.reference.join(", "),
+            "issued" => date(self.issued),
+            "effective" => date(self.effective),
+            "deadline" => date(self.deadline),
+            "expires" => date(self.expires),
+            "revoked" => date(self.revoked),
+            "contact" => self.contact.join(", "),
+            "url" => self.url.clone(),
+            _ => String::new(),
+        }
+    }
+
     /// Where the order stands at `now`. A date acts from its first second on.
     pub fn state(&self, now: UnixTime) -> OrderState {
         if self.revoked.is_some_and(|at| now >= at) {
