@@ -22,7 +22,7 @@ use crate::engine::Engine;
 use crate::hits::{HitLog, HitLogError};
 use crate::local::LocalError;
 use crate::net::{self, Passed};
-use crate::reload::{self, Control, Loader, Target, Trigger};
+use crate::reload::{self, Clerk, Control, Loader, Target, Trigger};
 use crate::serve::{self, BindError, Bound};
 use crate::set::TooManyRules;
 use crate::stats::{Counter, Stats};
@@ -120,7 +120,7 @@ async fn run(settings: Settings) -> Result<(), Vec<AppError>> {
     let Parts { bound, control, hits, loader, loaded, publisher, engine, stats } = build(&settings)?;
     let (socket, asked) = control;
     let summary = bound.summary();
-    let published = publisher.published();
+    let (published, snapshots) = (publisher.published(), publisher.snapshots());
     let one = |error| vec![error];
     let serving = bound
         .start(&settings.server, &engine)
@@ -137,6 +137,7 @@ async fn run(settings: Settings) -> Result<(), Vec<AppError>> {
     let reloading = Control::new(settings.clone(), loader, target, &loaded, published);
     drop(loaded);
     let operators = Operators::new(Arc::clone(&engine), reloading.board(), trigger.clone());
+    let clerk = tokio::spawn(Clerk::new(reloading.board(), snapshots).run());
     let status = tokio::spawn(operators.clone().keep_status(settings.state_dir.clone()));
     let operators = tokio::spawn(operators.run(asked));
     let reloading = tokio::spawn(reloading.run(triggers));
@@ -154,6 +155,7 @@ async fn run(settings: Settings) -> Result<(), Vec<AppError>> {
     reloading.abort();
     operators.abort();
     status.abort();
+    clerk.abort();
     drop(socket);
     refresh.abort();
     drop(engine);

@@ -56,6 +56,8 @@ pub struct Settings {
     pub hits: hits::Settings,
     /// Watching.
     pub reload: ReloadSettings,
+    /// Deadlines.
+    pub orders: OrdersSettings,
 }
 
 /// `[reload]`
@@ -67,6 +69,13 @@ pub struct ReloadSettings {
     pub quiet: Duration,
     /// Sources are looked at this often even if nothing was heard of them.
     pub rescan: Duration,
+}
+
+/// `[orders]`
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OrdersSettings {
+    /// So long before its deadline an order is due.
+    pub warn: Duration,
 }
 
 /// One `[[list]]`.
@@ -164,6 +173,7 @@ fn read(mut top: Table<'_>, path: &Path) -> Settings {
     let lists = lists::read(&mut top, folder, &answer);
     let hits = sections::hits(top.table("hits"), folder);
     let reload = sections::reload(top.table("reload"));
+    let orders = sections::orders(top.table("orders"));
     top.finish();
     Settings {
         path: path.into(),
@@ -178,6 +188,7 @@ fn read(mut top: Table<'_>, path: &Path) -> Settings {
         lists,
         hits,
         reload,
+        orders,
     }
 }
 

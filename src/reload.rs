@@ -10,6 +10,7 @@
 //! last good rules in force, from memory or, after a restart, from `state_dir`.
 
 mod board;
+mod clerk;
 mod control;
 mod file;
 mod lastgood;
@@ -23,6 +24,7 @@ mod voice;
 mod watch;
 
 pub use board::{Board, Posted};
+pub use clerk::Clerk;
 pub use control::{Control, Operation, Outcome, Phase, Published, StartError, Target, Trigger, first};
 pub use lastgood::CopyError;
 pub use ledger::Ledger;

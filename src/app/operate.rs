@@ -8,9 +8,10 @@ use serde_json::Value;
 use tokio::sync::{mpsc, oneshot};
 
 use super::replace::replace;
-use crate::admin::{Asked, FileLine, Flushed, ListLine, Refused, Request, Status};
+use crate::admin::{Asked, FileLine, Flushed, ListLine, OrderAlert, Orders, Refused, Request, Status};
 use crate::engine::Engine;
 use crate::name::Name;
+use crate::reload::ledger::{self, Numbers};
 use crate::reload::{Board, FileState, ListReport, Operation, State, Trigger};
 use crate::util::{Now, Throttle, UnixTime};
 
@@ -100,6 +101,7 @@ impl Operators {
             published: posted.published.0,
             failed: posted.failed,
             lists: posted.reports.iter().map(list_line).collect(),
+            orders: orders(posted.orders),
         }
     }
 }
@@ -112,6 +114,20 @@ pub fn last_status(state_dir: &Path) -> Option<Status> {
 /// An answer as JSON.
 fn told(answer: &impl Serialize) -> Result<Value, Refused> {
     serde_json::to_value(answer).map_err(|error| Refused(error.to_string()))
+}
+
+/// The orders as operators see them.
+fn orders(numbers: Numbers) -> Orders {
+    let Numbers { in_force, pending, expired, revoked, due, overdue, conflicts, next_change, alerts } = numbers;
+    let alert = |alert: ledger::OrderAlert| OrderAlert {
+        id: alert.id,
+        authority: alert.authority,
+        standing: alert.standing.to_string(),
+        deadline: alert.deadline.0,
+        why: alert.why,
+    };
+    let (next_change, alerts) = (next_change.map(|at| at.0), alerts.into_iter().map(alert).collect());
+    Orders { in_force, pending, expired, revoked, due, overdue, conflicts, next_change, alerts }
 }
 
 /// A list as operators see it.

@@ -1,9 +1,11 @@
 //! Where everything stands, for others to look at while reloads go on.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::sync::watch;
 
+use super::ledger::Numbers;
 use super::report::ListReport;
 use crate::util::UnixTime;
 
@@ -22,6 +24,10 @@ pub struct Posted {
     pub failed: Option<String>,
     /// One a list, in config order, as of the last look at the sources.
     pub reports: Arc<[ListReport]>,
+    /// So long before its deadline an order is due.
+    pub warn: Duration,
+    /// How the orders stand; a moment behind the rest.
+    pub orders: Numbers,
 }
 
 impl Board {

@@ -7,6 +7,7 @@
 mod build;
 mod changes;
 mod due;
+mod find;
 
 pub use changes::{Change, Turn, changes};
 pub use due::{Due, MAX_ALERTS, Numbers, OrderAlert, Standing};
@@ -14,6 +15,7 @@ pub use due::{Due, MAX_ALERTS, Numbers, OrderAlert, Standing};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use self::find::Finder;
 use crate::list::Format;
 use crate::rule::{FileRules, Mode, Order, OrderState, Role, RuleView, show_pattern};
 use crate::util::{Digest, UnixTime};
@@ -159,35 +161,20 @@ impl Ledger {
         self.entries.get(at)
     }
 
-    /// Shows `visit` every rule of a share, file by file: the index of the file, the rule.
-    pub fn rules_of(&self, share: &Share, mut visit: impl FnMut(u32, RuleView<'_>)) {
-        for file in share.kinds.chunk_by(|a, b| a.0 == b.0) {
-            let Some(&(source, _)) = file.first() else { continue };
-            let Some(rules) = self.source(source).and_then(|source| source.rules.as_ref()) else { continue };
-            for index in 0..rules.len() as u32 {
-                let (kind, _) = rules.kind(index);
-                if file.binary_search(&(source, kind)).is_ok() {
-                    visit(source, rules.rule(index));
-                }
-            }
-        }
-    }
-
     /// The names of an order with where they stand, in the order of lists, files and lines; and how many there are,
     /// of which at most `most` are given.
     pub fn names_of(&self, entry: &Entry, most: usize) -> (Vec<NamePlace>, u64) {
-        let mut places = Vec::new();
-        let mut count = 0;
+        let mut found = Vec::new();
+        let mut finder = Finder::new(self);
         for share in &entry.shares {
-            self.rules_of(share, |source, rule| {
-                count += 1;
-                if places.len() < most {
-                    places.push(NamePlace { pattern: pattern(&rule), source, line: rule.line });
-                }
-            });
+            finder.rules(share, |source, index, rule| found.push((source, rule.line, index)));
         }
-        places.sort_by_key(|place| (place.source, place.line));
-        (places, count)
+        found.sort_unstable();
+        let place = |&(source, line, index): &(u32, u32, u32)| {
+            let rules = self.source(source)?.rules.as_ref()?;
+            Some(NamePlace { pattern: pattern(&rules.rule(index)), source, line })
+        };
+        (found.iter().take(most).filter_map(place).collect(), found.len() as u64)
     }
 }
 

@@ -1,8 +1,10 @@
 //! From one ledger to the next: which orders began to block which names, and which ceased to.
 
+use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use super::find::Finder;
 use super::{Entry, Ledger, Share, pattern};
 use crate::audit::{NameSet, Why};
 use crate::rule::{Mode, Order, OrderState};
@@ -39,6 +41,7 @@ pub enum Turn {
 /// for one order at a time. A rollback or a release looks like any other new version: whoever asked for it knows.
 pub fn changes(before: &Ledger, then: UnixTime, after: &Ledger, now: UnixTime) -> Vec<Change> {
     let mut found = Vec::new();
+    let sides = Sides { before: Side::new(before, then), after: Side::new(after, now) };
     let (mut old, mut new) = (before.entries.iter().peekable(), after.entries.iter().peekable());
     loop {
         let (was, is) = match (old.peek(), new.peek()) {
@@ -48,20 +51,18 @@ pub fn changes(before: &Ledger, then: UnixTime, after: &Ledger, now: UnixTime) -
             (None, Some(_)) => (None, new.next()),
             (Some(_), _) => (old.next(), None),
         };
-        let sides = Sides { before: Side { ledger: before, at: then }, after: Side { ledger: after, at: now } };
         sides.compare(was, is, &mut found);
     }
 }
 
 /// A ledger at a moment.
-#[derive(Clone, Copy)]
 struct Side<'a> {
     ledger: &'a Ledger,
     at: UnixTime,
+    finder: RefCell<Finder<'a>>,
 }
 
 /// Both of them.
-#[derive(Clone, Copy)]
 struct Sides<'a> {
     before: Side<'a>,
     after: Side<'a>,
@@ -71,6 +72,11 @@ struct Sides<'a> {
 type Shares<'a> = Vec<&'a Share>;
 
 impl<'a> Side<'a> {
+    /// How it stands then.
+    fn new(ledger: &'a Ledger, at: UnixTime) -> Self {
+        Self { ledger, at, finder: RefCell::new(Finder::new(ledger)) }
+    }
+
     /// The shares of an order by the name of their list.
     fn lists(&self, entry: Option<&'a Entry>) -> BTreeMap<&'a str, Shares<'a>> {
         let mut lists: BTreeMap<&str, Shares<'a>> = BTreeMap::new();
@@ -92,7 +98,7 @@ impl<'a> Side<'a> {
     fn names(&self, shares: &[&Share]) -> BTreeSet<String> {
         let mut names = BTreeSet::new();
         for share in shares {
-            self.ledger.rules_of(share, |_, rule| _ = names.insert(pattern(&rule)));
+            self.finder.borrow_mut().rules(share, |_, _, rule| _ = names.insert(pattern(&rule)));
         }
         names
     }
@@ -150,19 +156,19 @@ impl<'a> Sides<'a> {
             return vec![(why, names)];
         }
         // What the dates of the version before bring about needs no other; then what the new one says is over.
-        let mut dated: Vec<(Why, BTreeSet<String>)> = Vec::new();
-        for share in old {
-            let why = by_date(share.order.state(self.before.at), share.order.state(self.after.at));
-            dated.extend(why.map(|why| (why, self.before.names(&[share]))));
-        }
-        for share in new {
-            let why = by_date(OrderState::InForce, share.order.state(self.after.at));
-            let over = why.filter(|why| *why != Why::Effective);
-            dated.extend(over.map(|why| (why, self.after.names(&[share]))));
-        }
+        const DATED: [Why; 3] = [Why::Revoked, Why::Expired, Why::Effective];
+        let came = |share: &Share| by_date(share.order.state(self.before.at), share.order.state(self.after.at));
+        let over = |share: &Share| by_date(OrderState::InForce, share.order.state(self.after.at));
+        let of = |side: &Side<'_>, shares: &[&Share], why: Why, date: &dyn Fn(&Share) -> Option<Why>| {
+            let shares: Vec<&Share> = shares.iter().copied().filter(|share| date(share) == Some(why)).collect();
+            (why, side.names(&shares))
+        };
+        let before = DATED.map(|why| of(&self.before, old, why, &came));
+        let after = [Why::Revoked, Why::Expired].map(|why| of(&self.after, new, why, &over));
         let mut groups: Vec<(Why, Vec<&String>)> = Vec::new();
         for name in names {
-            let why = dated.iter().find(|(_, names)| names.contains(name)).map_or(Why::ListVersion, |(why, _)| *why);
+            let mut dated = before.iter().chain(&after);
+            let why = dated.find(|(_, names)| names.contains(name)).map_or(Why::ListVersion, |(why, _)| *why);
             match groups.iter_mut().find(|(other, _)| *other == why) {
                 Some((_, names)) => names.push(name),
                 None => groups.push((why, vec![name])),

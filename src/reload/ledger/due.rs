@@ -1,8 +1,7 @@
 //! Deadlines: what is not enforced though the day is near, or past.
 
+use std::fmt;
 use std::time::Duration;
-
-use serde::{Deserialize, Serialize};
 
 use super::{Entry, Ledger};
 use crate::rule::{Mode, OrderState};
@@ -12,8 +11,7 @@ use crate::util::UnixTime;
 pub const MAX_ALERTS: usize = 20;
 
 /// How an order stands to its deadline.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Standing {
     /// It is enforced as a whole, or there is time, or no deadline, or it is over.
     Fine,
@@ -21,6 +19,16 @@ pub enum Standing {
     Due,
     /// The deadline has passed, and something is not enforced.
     Overdue,
+}
+
+impl fmt::Display for Standing {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Self::Fine => "fine",
+            Self::Due => "due",
+            Self::Overdue => "overdue",
+        })
+    }
 }
 
 /// An order with a deadline of which something is not enforced.
@@ -35,8 +43,7 @@ pub struct Due<'a> {
 }
 
 /// How the orders stand, in numbers.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(default)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Numbers {
     /// Blocking.
     pub in_force: u64,
@@ -52,21 +59,21 @@ pub struct Numbers {
     pub overdue: u64,
     /// Orders that files tell differently.
     pub conflicts: u64,
-    /// When the next of them changes its state or comes near its deadline, in seconds since 1970.
-    pub next_change: Option<i64>,
+    /// When one of them next changes its state or comes near its deadline.
+    pub next_change: Option<UnixTime>,
     /// The first that are due or overdue, at most [`MAX_ALERTS`].
     pub alerts: Vec<OrderAlert>,
 }
 
 /// One that somebody should look at.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct OrderAlert {
     /// The authority's own number.
     pub id: String,
     /// Who issued it.
     pub authority: String,
-    /// In seconds since 1970.
-    pub deadline: i64,
+    /// Its deadline.
+    pub deadline: UnixTime,
     /// Due or overdue.
     pub standing: Standing,
     /// What is not enforced and why, in words.
@@ -103,7 +110,7 @@ impl Ledger {
         numbers.overdue = due.iter().filter(|due| due.standing == Standing::Overdue).count() as u64;
         numbers.due = due.len() as u64 - numbers.overdue;
         numbers.alerts = due.iter().take(MAX_ALERTS).map(|due| due.alert(self, now)).collect();
-        numbers.next_change = self.next_change(now, warn).map(|at| at.0);
+        numbers.next_change = self.next_change(now, warn);
         numbers
     }
 
@@ -189,7 +196,7 @@ impl Due<'_> {
         OrderAlert {
             id: self.entry.id().to_owned(),
             authority: self.entry.authority().to_owned(),
-            deadline: self.deadline.0,
+            deadline: self.deadline,
             standing: self.standing,
             why: self.entry.missing(ledger, now),
         }

@@ -107,7 +107,7 @@ fn an_order_in_several_files_and_lists_is_one_and_what_they_differ_on_is_told() 
     let (places, count) = ledger.names_of(entry, 2);
     assert_eq!((places.len(), count, &*places[1].pattern, places[1].line), (2, 4, "b.example", 2));
     let numbers = ledger.numbers(UnixTime(10), Duration::ZERO);
-    assert_eq!((numbers.in_force, numbers.conflicts, numbers.next_change), (1, 1, Some(50)));
+    assert_eq!((numbers.in_force, numbers.conflicts, numbers.next_change), (1, 1, Some(UnixTime(50))));
 }
 
 #[test]
