@@ -6,6 +6,7 @@ mod check;
 mod lists;
 mod load;
 mod logging;
+mod orders;
 mod output;
 mod probe;
 mod why;
@@ -63,6 +64,7 @@ fn dispatch(verb: Verb) -> Exit {
         Verb::Why(args) => why::run(&args),
         Verb::Probe(args) => probe::run(&args),
         Verb::Audit { verb } => audit::run(&verb),
+        Verb::Orders(args) => orders::run(&args),
         Verb::Lists(args) => lists::lists(&args),
         Verb::Reload(args) => lists::reload(&args),
         Verb::Flush { name, subtree, server } => lists::flush(&name, subtree, &server),
