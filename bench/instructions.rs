@@ -98,6 +98,7 @@ fn decider(log: &HitLog, messages: &[Vec<u8>], filled: bool) -> Decider {
         max_negative_ttl: 3600,
         servfail_ttl: 5,
         stale: 86_400,
+        stale_after: Duration::from_millis(1800),
     };
     let cache = Cache::new(&settings).expect("a size");
     for message in messages.iter().filter(|_| filled) {
@@ -147,7 +148,7 @@ fn snapshot(listed: &[String]) -> Snapshot {
     });
     let policy = ListPolicy { name: "bench".into(), role: Role::Block, mode: Mode::Enforce, answer, slot: 0 };
     let acl = Acl::new(&Settings { allow_from: vec!["127.0.0.0/8".parse().expect("a block")] });
-    let parts = vec![Part { list: 0, rules: Arc::new(rules.build()) }];
+    let parts = vec![Part::new(0, Arc::new(rules.build()))];
     Snapshot::compile(1, vec![policy], parts, acl, UnixTime(0)).expect("few rules")
 }
 

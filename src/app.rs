@@ -13,12 +13,14 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::sync::mpsc;
 
 use crate::admin::{Asked, Socket, SocketError};
 use crate::config::Settings;
 use crate::engine::Engine;
+use crate::fetch;
 use crate::hits::{HitLog, HitLogError};
 use crate::local::LocalError;
 use crate::net::{self, Passed};
@@ -32,6 +34,9 @@ use crate::util::Now;
 
 use self::operate::Operators;
 use self::publish::Publisher;
+
+/// How long a start waits for lists from the web of which there is no copy yet.
+const FIRST_FETCH: Duration = Duration::from_secs(10);
 
 /// Why the server did not start, or did not go on.
 #[derive(Debug)]
@@ -103,6 +108,7 @@ fn lines<E: fmt::Display>(f: &mut fmt::Formatter<'_>, errors: &[E]) -> fmt::Resu
 /// Everything that keeps it from starting, all at once.
 pub fn serve(settings: Settings) -> Result<(), Vec<AppError>> {
     net::raise_descriptor_limit();
+    net::give_back_memory();
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .thread_name("qalqan")
@@ -130,6 +136,9 @@ async fn run(settings: Settings) -> Result<(), Vec<AppError>> {
     }
     let counters = counters::Writer::start(&settings.state_dir, Arc::clone(&stats), hits.shared_counters());
     let mut target = publisher;
+    // The hook is for the audit log.
+    let (runner, fetch) = fetch::Runner::new(settings.fetched(), None);
+    target.tell_fetches(fetch.clone());
     let status = format!("answering on {summary}");
     tracing::info!(version = env!("CARGO_PKG_VERSION"), "{status}");
     target.status(&status, reload::Phase::Ready);
@@ -141,10 +150,11 @@ async fn run(settings: Settings) -> Result<(), Vec<AppError>> {
     let status = tokio::spawn(operators.clone().keep_status(settings.state_dir.clone()));
     let operators = tokio::spawn(operators.run(asked));
     let reloading = tokio::spawn(reloading.run(triggers));
-    let refresh = tokio::spawn(Arc::clone(&engine).refresh());
+    let refresh = serving.runtime().spawn(Arc::clone(&engine).refresh());
+    let fetches = tokio::spawn(runner.run());
     let watchdog = tokio::spawn(system::keep_alive(pulse(serving.pulse())));
 
-    until_terminated(signals, &trigger).await;
+    until_terminated(signals, &trigger, &fetch).await;
 
     tracing::info!("stopping: answering what is under way");
     system::stopping();
@@ -157,6 +167,8 @@ async fn run(settings: Settings) -> Result<(), Vec<AppError>> {
     status.abort();
     clerk.abort();
     drop(socket);
+    // A download under way ends with the process; what it writes is renamed into place, or not.
+    fetches.abort();
     refresh.abort();
     drop(engine);
     if let Some(log) = Arc::into_inner(hits) {
@@ -197,6 +209,9 @@ fn build(settings: &Settings) -> Result<Parts, Vec<AppError>> {
     let control =
         state.map(|()| Socket::open(&settings.state_dir).map_err(|error| keep(AppError::Control(error))).ok());
     let hits = HitLog::start(&settings.hits).map(Arc::new).map_err(|error| keep(AppError::Hits(error))).ok();
+    if state.is_some() && bound.is_some() {
+        let _ = fetch::first(settings.fetched().iter(), FIRST_FETCH);
+    }
     let mut loader = Loader::new(Some(settings.state_dir.clone()));
     let loaded = reload::first(settings, &mut loader).map_err(|error| keep(AppError::Lists(error))).ok();
     let (Some(Some(control)), Some(bound), Some(hits), Some(loaded)) = (control, bound, hits, loaded) else {
@@ -206,18 +221,21 @@ fn build(settings: &Settings) -> Result<Parts, Vec<AppError>> {
     };
     let stats = Arc::new(Stats::default());
     let own = bound.socket_addresses();
-    let parts = loaded.parts.clone();
-    let (publisher, engine) = Publisher::new(settings, own, parts, Now::read().seconds(), Arc::clone(&stats), &hits)?;
+    let now = Now::read().seconds();
+    let (publisher, engine) = Publisher::new(settings, own, &loaded, now, Arc::clone(&stats), &hits)?;
     Ok(Parts { bound, control, hits, loader, loaded, publisher, engine, stats })
 }
 
 /// Hands signals on until one of them ends the service.
-async fn until_terminated(mut signals: Signals, trigger: &mpsc::Sender<Trigger>) {
+async fn until_terminated(mut signals: Signals, trigger: &mpsc::Sender<Trigger>, fetch: &fetch::Handle) {
     loop {
         match signals.next().await {
             Request::Terminate => return,
             // A full channel means that a reload is asked for already.
-            Request::Reload => _ = trigger.try_send(Trigger::Hangup),
+            Request::Reload => {
+                let _ = trigger.try_send(Trigger::Hangup);
+                fetch.fetch_now(None);
+            }
         }
     }
 }

@@ -13,6 +13,7 @@ mod tests;
 use std::hash::{BuildHasher, Hasher};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::time::Duration;
 
 use foldhash::fast::RandomState;
 
@@ -46,6 +47,8 @@ pub struct Settings {
     pub servfail_ttl: u32,
     /// Answers may be given so long after their time when upstreams fail (RFC 8767); 0: never.
     pub stale: u32,
+    /// So long a client waits for the upstreams before it gets a stale answer, if there is one (RFC 8767 section 5).
+    pub stale_after: Duration,
 }
 
 /// What an answer is kept under. The class is IN: nothing else is served.
@@ -177,6 +180,12 @@ impl Cache {
         Some((out, hit))
     }
 
+    /// There is an answer whose time is over, and which may still be given.
+    pub fn has_stale(&self, key: &Key<'_>, now: UnixTime) -> bool {
+        let hash = self.hash(key);
+        self.read(hash).get(hash, key).is_some_and(|entry| !entry.is_failure() && entry.is_usable(now, &self.settings))
+    }
+
     /// The names that answer `id` leads to have been checked under this generation, and no rule knows any. Nothing
     /// happens if another answer has taken its place, which may lead elsewhere.
     pub fn checked(&self, key: &Key<'_>, id: u64, generation: u64) {
@@ -198,6 +207,29 @@ impl Cache {
         let Some(entry) = Entry::new(key, answer, &self.settings, now) else { return false };
         entry.mark(generation);
         self.put(key, entry, epoch, now)
+    }
+
+    /// As [`Self::insert`], and writes the answer to `asked` into `out` as who comes next will get it, lifetimes within the
+    /// same bounds; gives its length. `None`: it may not be kept, and nothing is written.
+    pub fn insert_answering(
+        &self,
+        key: &Key<'_>,
+        answer: &[u8],
+        generation: u64,
+        epoch: u64,
+        now: UnixTime,
+        (asked, out): (&Asked<'_>, &mut [u8]),
+    ) -> Option<usize> {
+        let entry = Entry::new(key, answer, &self.settings, now)?;
+        let hit = entry.first(asked, &self.settings, out)?;
+        entry.mark(generation);
+        self.put(key, entry, epoch, now);
+        Some(hit.len)
+    }
+
+    /// How long a client waits for an upstream when there is a stale answer.
+    pub fn stale_after(&self) -> Duration {
+        self.settings.stale_after
     }
 
     /// Keeps for a while that no upstream answered, with the extended error a client gets.

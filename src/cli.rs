@@ -3,6 +3,7 @@
 mod args;
 mod audit;
 mod check;
+mod fetch;
 mod lists;
 mod load;
 mod logging;
@@ -61,6 +62,7 @@ fn dispatch(verb: Verb) -> Exit {
     match verb {
         Verb::Serve(config) => serve(&config),
         Verb::Check { config, all, json } => check::run(&config, all, json),
+        Verb::Fetch(args) => fetch::run(&args),
         Verb::Why(args) => why::run(&args),
         Verb::Probe(args) => probe::run(&args),
         Verb::Audit { verb } => audit::run(&verb),

@@ -1,6 +1,8 @@
 //! The configuration file: text with positions in, settings that cannot be wrong out.
 
 mod answer;
+mod fetch;
+mod gate;
 mod lists;
 mod problem;
 mod reader;
@@ -22,6 +24,8 @@ use std::time::Duration;
 use toml::de::DeTable;
 
 use self::reader::{MAX_PROBLEMS, Sink, Table};
+use crate::fetch::Source;
+use crate::gate as checks;
 use crate::{cache, hits, limit, list, local, policy, serve, upstream};
 
 /// `state_dir`
@@ -50,6 +54,8 @@ pub struct Settings {
     pub local: local::Settings,
     /// The default answer.
     pub answer: policy::AnswerSettings,
+    /// What is looked at before a list is taken.
+    pub gate: checks::Settings,
     /// Lists in order of precedence.
     pub lists: Vec<ListSettings>,
     /// The hit log.
@@ -85,6 +91,10 @@ pub struct ListSettings {
     pub spec: list::Spec,
     /// `[answer]` with this list's overrides.
     pub answer: policy::AnswerSettings,
+    /// Where it comes from, if that is the web.
+    pub fetch: Option<Source>,
+    /// The checks of `[gate]` with this list's overrides.
+    pub gate: checks::Checks,
 }
 
 /// Reads a configuration file.
@@ -130,6 +140,11 @@ pub fn parse(text: &str, path: &Path) -> Result<Settings, Problems> {
 }
 
 impl Settings {
+    /// The lists from the web.
+    pub fn fetched(&self) -> Vec<Source> {
+        self.lists.iter().filter_map(|list| list.fetch.clone()).collect()
+    }
+
     /// The keys whose values differ in `new` and cannot take effect while running.
     pub fn restart_needed(&self, new: &Self) -> Vec<&'static str> {
         let (old_tcp, new_tcp) = (&self.server.tcp, &new.server.tcp);
@@ -150,6 +165,7 @@ impl Settings {
             ("cache.max_negative_ttl", self.cache.max_negative_ttl != new.cache.max_negative_ttl),
             ("cache.servfail_ttl", self.cache.servfail_ttl != new.cache.servfail_ttl),
             ("cache.stale", self.cache.stale != new.cache.stale),
+            ("cache.stale_after", self.cache.stale_after != new.cache.stale_after),
             ("hits.file", self.hits.file != new.hits.file),
             ("hits.clients", self.hits.clients != new.hits.clients),
             ("hits.max_size", self.hits.max_size != new.hits.max_size),
@@ -170,14 +186,18 @@ fn read(mut top: Table<'_>, path: &Path) -> Settings {
     let cache = sections::cache(top.table("cache"));
     let local = sections::local(&mut top, folder);
     let answer = answer::read(top.table("answer"), &answer::defaults());
-    let lists = lists::read(&mut top, folder, &answer);
+    let mut gate = gate::read(top.table("gate"), folder);
+    let state_dir = folder.join(state_dir);
+    let lists =
+        lists::read(&mut top, &lists::Base { folder, state_dir: &state_dir, answer: &answer, checks: &gate.checks });
+    gate.own = gate::own_names(&local, &answer, &lists);
     let hits = sections::hits(top.table("hits"), folder);
     let reload = sections::reload(top.table("reload"));
     let orders = sections::orders(top.table("orders"));
     top.finish();
     Settings {
         path: path.into(),
-        state_dir: folder.join(state_dir),
+        state_dir,
         start_without_lists,
         server,
         limit,
@@ -185,6 +205,7 @@ fn read(mut top: Table<'_>, path: &Path) -> Settings {
         cache,
         local,
         answer,
+        gate,
         lists,
         hits,
         reload,

@@ -14,8 +14,10 @@
 //! | 1 | [`rule`] | rules, the orders they rest on, and the table of a file's rules |
 //! | 1 | [`event`] | the record of a finished query, and who explains it |
 //! | 1 | [`net`] | sockets and batches of datagrams; the only `unsafe` |
+//! | 1 | [`signature`] | minisign: who published a list, and when |
 //! | 1 | [`system`] | signals, systemd |
 //! | 2 | [`list`] | list files in every format become rules, or reasons why not |
+//! | 2 | [`fetch`] | lists from the web become files in the state folder |
 //! | 2 | [`set`] | the compiled lookup structure |
 //! | 2 | [`policy`] | what a blocked query gets |
 //! | 2 | [`limit`] | who may ask |
@@ -26,6 +28,7 @@
 //! | 2 | [`hits`] | the hit log |
 //! | 2 | [`audit`] | the hash-chained log of what was decided, when and by whom |
 //! | 2 | [`history`] | every accepted version of every list |
+//! | 3 | [`gate`] | the checks between a freshly read list and the snapshot |
 //! | 3 | [`snapshot`] | what one decision needs, swapped together |
 //! | 4 | [`engine`] | the decision, and resolving what it lets pass |
 //! | 5 | [`serve`] | listeners: UDP workers, TCP connections |
@@ -44,14 +47,15 @@
 //! in the answer, and sends it through the same socket. A hit is counted ([`stats`]) and goes over a ring to [`hits`].
 //!
 //! # A reload
-//! [`reload`] hears of a change, waits until it is quiet, reads what changed ([`list`]), compiles a new snapshot
+//! A list from the web is a file that [`fetch`] writes. [`reload`] hears of a change, waits until it is quiet, reads what
+//! changed ([`list`]), holds back what is more likely a mistake ([`gate`]), compiles a new snapshot
 //! aside and publishes it ([`util::Handover`]). Readers see the old one or the new one, never a mix. What cannot
 //! be read or is refused stays as it was last good.
 //!
 //! # Words
 //! | word | meaning |
 //! |---|---|
-//! | list | a source of rules: a file or a folder, with one format, one role (`block` / `allow`) and one mode (`enforce` / `shadow`) |
+//! | list | a source of rules: a file, a folder or a URL, with one format, one role (`block` / `allow`) and one mode (`enforce` / `shadow`) |
 //! | rule | what one line or record of a list means: a pattern, an effect, an origin (list, line), and the orders it rests on |
 //! | order | the legal instrument behind a block: id, authority, legal basis, dates; the block lifts when the last one in force ends |
 //! | set | the compiled, immutable lookup structure of all rules |
@@ -59,6 +63,7 @@
 //! | answer | what a blocked query gets: sinkhole, nxdomain, nodata, refused, drop, cname |
 //! | snapshot | set + policy + generation, swapped as one object |
 //! | gate | the checks between a freshly read list and the snapshot |
+//! | held | an entry the gate did not let pass: not enforced, shown with its reason until the operator releases or dismisses it |
 //! | hit | one query that matched a rule; it is counted exactly and logged |
 //! | shadow | a list whose hits are counted but whose queries are answered as if it weren't there |
 
@@ -70,6 +75,8 @@ pub mod cli;
 pub mod config;
 pub mod engine;
 pub mod event;
+pub mod fetch;
+pub mod gate;
 pub mod history;
 pub mod hits;
 pub mod limit;
@@ -82,6 +89,7 @@ pub mod reload;
 pub mod rule;
 pub mod serve;
 pub mod set;
+pub mod signature;
 pub mod snapshot;
 pub mod stats;
 pub mod system;

@@ -29,6 +29,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use crate::rule::{FileRules, Mode, Order, Role, Scope};
+use crate::signature::PublicKey;
 
 /// A list format (DESIGN section 2).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -142,6 +143,11 @@ pub struct Spec {
     pub order: Option<Order>,
     /// Larger files are refused, in bytes.
     pub max_bytes: u64,
+    /// Every file must be signed with this key. Without it, or where `source` is what was fetched and checked then,
+    /// none is.
+    pub public_key: Option<PublicKey>,
+    /// `source` comes into being by itself: it is a list from the web.
+    pub fetched: bool,
 }
 
 impl Spec {
@@ -166,6 +172,8 @@ impl Spec {
             columns: Columns::default(),
             order: None,
             max_bytes: Self::DEFAULT_MAX_BYTES,
+            public_key: None,
+            fetched: false,
         }
     }
 }
@@ -236,6 +244,9 @@ pub fn parse(spec: &Spec, shown: &Arc<str>, bytes: &[u8]) -> Result<Parsed, Refu
         Format::Orders => orders::read(&text, &mut sink)?,
         Format::Csv => csv::read(&text, &mut sink)?,
         Format::Json => json::read(&text, &mut sink)?,
+    }
+    if format != Format::Orders {
+        sink.warn_if_cut(&text);
     }
     sink.finish(&text)
 }

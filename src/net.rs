@@ -2,10 +2,14 @@
 
 mod address;
 mod cpu;
+mod epoll;
+mod mail;
 mod mmsg;
 
 pub use address::Source;
 pub use cpu::pin_thread;
+pub use epoll::{Epoll, Events};
+pub use mail::{Connected, Inbox, Outbox};
 pub use mmsg::{BATCH, Batch, Datagram, Poller};
 
 use std::io;
@@ -155,6 +159,20 @@ pub fn raise_descriptor_limit() {
             limit.rlim_cur = limit.rlim_max;
             libc::setrlimit(libc::RLIMIT_NOFILE, &raw const limit);
         }
+    }
+}
+
+/// Has the allocator give large blocks back to the system as soon as they are free. By itself glibc stops doing so
+/// once the text of a large list has been freed, and then keeps room for a second set.
+pub fn give_back_memory() {
+    /// Bytes from which a block counts as large.
+    #[cfg(target_env = "gnu")]
+    const LARGE: libc::c_int = 256 << 10;
+    // SAFETY: called with a parameter and a value glibc documents; it changes nothing that is allocated.
+    #[cfg(target_env = "gnu")]
+    #[expect(unsafe_code)]
+    unsafe {
+        libc::mallopt(libc::M_MMAP_THRESHOLD, LARGE);
     }
 }
 

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! notify on folders ─┐
-//! SIGHUP, rescan ────┼─► Control ─► Loader::load ─► Target::publish ─► Loader::keep
+//! SIGHUP, rescan ────┼─► Control ─► Loader::load, gate ─► Target::publish ─► Loader::keep
 //! order dates ───────┘   (one at a time, off the runtime)   (compile, swap)   (state_dir)
 //! ```
 //!
@@ -13,6 +13,7 @@ mod board;
 mod clerk;
 mod control;
 mod file;
+mod gatekeeper;
 mod lastgood;
 pub mod ledger;
 mod loader;
@@ -26,8 +27,9 @@ mod watch;
 pub use board::{Board, Posted};
 pub use clerk::Clerk;
 pub use control::{Control, Operation, Outcome, Phase, Published, StartError, Target, Trigger, first};
+pub use gatekeeper::held_over;
 pub use lastgood::CopyError;
 pub use ledger::Ledger;
-pub use loader::Loader;
-pub use report::{Digest, FileState, ListReport, LoadError, Loaded, Missing, State};
+pub use loader::{Loader, size_changes};
+pub use report::{Digest, FileState, GateReport, ListReport, LoadError, Loaded, Missing, State};
 pub use review::{Found, ListReview, MAX_FINDINGS, Place, Review, Shadowed, place, review};

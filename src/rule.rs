@@ -1,8 +1,14 @@
 //! Rules and the orders they rest on: what every list format becomes.
 
+mod blocks;
+mod code;
+mod key;
+mod names;
 mod order;
+mod runs;
 mod table;
 
+pub use names::Walk;
 pub use order::{Order, OrderState, Until, blocked_until};
 pub use table::{FileRules, Kind, RuleView, RulesBuilder};
 

@@ -92,7 +92,7 @@ impl Bound {
     /// A thread cannot be started, or a listener cannot join the runtime.
     pub fn start(self, settings: &Settings, engine: &Arc<Engine>) -> std::io::Result<Serving> {
         let (stop, stopped) = watch::channel(false);
-        let misses = misses::Misses::start(engine);
+        let misses = misses::Misses::start(engine)?;
         let beats = self.udp.iter().map(|_| AtomicU64::new(0)).collect();
         let pulse = Arc::new(Pulse { stopping: AtomicBool::new(false), beats });
         let addresses = self.addresses.clone();
@@ -108,7 +108,7 @@ impl Bound {
             };
             workers.push(std::thread::Builder::new().name(format!("udp-{index}")).spawn(run)?);
         }
-        let tcp = tcp::Listeners::start(self.tcp, &settings.tcp, engine, &stopped)?;
+        let tcp = tcp::Listeners::start(self.tcp, &settings.tcp, engine, misses.runtime(), &stopped)?;
         Ok(Serving { workers, pulse, stop, misses, tcp, addresses })
     }
 }
@@ -117,6 +117,11 @@ impl Serving {
     /// The addresses that answer.
     pub fn addresses(&self) -> &[(Transport, SocketAddr)] {
         &self.addresses
+    }
+
+    /// Where upstreams are asked.
+    pub fn runtime(&self) -> &tokio::runtime::Handle {
+        self.misses.runtime()
     }
 
     /// How often each UDP worker has gone round; for the watchdog.
@@ -136,7 +141,7 @@ impl Serving {
             }
         });
         let _ = tokio::time::timeout_at(deadline.into(), workers).await;
-        let _ = tokio::time::timeout_at(deadline.into(), self.misses.finish()).await;
         let _ = tokio::time::timeout_at(deadline.into(), self.tcp.finish()).await;
+        let _ = tokio::time::timeout_at(deadline.into(), self.misses.finish()).await;
     }
 }

@@ -212,7 +212,7 @@ impl Attribution for Snapshot {
                 found.push(rule);
             }
         });
-        self.explain(found)
+        self.explain(&buf, found)
     }
 
     fn causes_of(&self, rule: u32) -> Option<Vec<Cause>> {
@@ -220,11 +220,12 @@ impl Attribution for Snapshot {
             return None;
         }
         let named = self.set.rule(rule);
+        let pattern = named.name();
         // Rules that were not seen are those like this one on the same name: a look at that name, or at one below it
         // for rules that only cover those, shows them, and others that are left out here.
         let below = u8::from(named.kind.scope == Scope::Below);
         let mut buf = NameBuf::new();
-        let wire = if below == 1 { [b"\x01a", named.name].concat() } else { named.name.to_vec() };
+        let wire = if below == 1 { [b"\x01a", pattern.wire()].concat() } else { pattern.wire().to_vec() };
         buf.set_wire(&wire).ok()?;
         let like = |other: &Match<'_>| {
             other.below == below && other.kind.scope == named.kind.scope && other.kind.effect != Effect::Allow
@@ -237,20 +238,20 @@ impl Attribution for Snapshot {
         });
         let list = found.iter().find(|other| other.id == rule)?.list;
         found.retain(|other| other.list == list);
-        Some(self.explain(found))
+        Some(self.explain(&buf, found))
     }
 }
 
 impl Snapshot {
-    /// The causes that these rules are, the one that decided first.
-    fn explain(&self, mut found: Vec<Match<'_>>) -> Vec<Cause> {
+    /// The causes that these rules, which cover `name`, are, the one that decided first.
+    fn explain(&self, name: &NameBuf, mut found: Vec<Match<'_>>) -> Vec<Cause> {
         found.sort_by_key(|rule| (rule.list, rule.below, rule.kind.scope != Scope::Exact, rule.id));
         let mut causes: Vec<Cause> = Vec::new();
         for found in found {
             let rule = self.set.rule(found.id);
             let mut pattern = String::new();
             // Writing to a String cannot fail.
-            let _ = show_pattern(rule.name, rule.kind.scope, &mut pattern);
+            let _ = show_pattern(name.suffix(usize::from(found.below)), rule.kind.scope, &mut pattern);
             let list = &self.lists[usize::from(found.list)].name;
             let file = self.set.parts()[found.part as usize].rules.path();
             let known = causes.iter().position(|c| *c.list == **list && *c.file == **file && c.rule == pattern);

@@ -1,29 +1,38 @@
-//! The servers that are asked for everything that is not blocked: hickory's connections under our own strategy.
+//! The servers that are asked for everything that is not blocked: our own datagrams and hickory's streams, under our
+//! own strategy.
 //!
 //! hickory's `NameServer` turns NXDOMAIN, NODATA and SERVFAIL into errors without the message they came in, and its
-//! pool has no fail-over on them. So this module stands one level below: hickory-resolver's connections (`link`)
-//! give the reply as bytes, and who is asked when is decided here (`race`, `health`).
+//! pool has no fail-over on them; its UDP makes a socket for each query. So here questions over UDP go through sockets
+//! of ours (`datagrams`), those over TCP through hickory-resolver's connections (`link`); both give the reply as bytes,
+//! and who is asked when is decided in `race` and `health`.
 
+mod datagrams;
 mod health;
 mod link;
 mod merge;
+mod question;
 mod race;
 mod system;
 #[cfg(test)]
 mod tests;
+mod window;
 
 use std::collections::HashMap;
 use std::fmt;
+use std::future::Future;
 use std::net::SocketAddr;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 pub use health::{ServerHealth, ServerState};
 
 use crate::name::Name;
+use datagrams::Datagrams;
 use link::Link;
-use merge::{Joined, Pending};
+use merge::{Joined, Outcome, Pending};
 use race::Remote;
 
 /// How to reach one server.
@@ -57,6 +66,8 @@ pub struct Settings {
     pub timeout: Duration,
     /// Queries under way at once, over all servers; more are answered SERVFAIL.
     pub max_in_flight: usize,
+    /// Letters of names are sent over UDP in random case, and replies must keep it: more for an attacker to guess.
+    pub mix_case: bool,
 }
 
 /// A question to the upstreams. RD is always set, and AD too, so that the reply says whether the server validated it
@@ -98,17 +109,6 @@ pub enum Failure {
     Busy,
 }
 
-impl Failure {
-    /// The extended DNS error for the SERVFAIL a client gets (RFC 8914).
-    pub fn ede(self) -> u16 {
-        match self {
-            Self::Slow | Self::Useless => 23,
-            Self::Dead => 22,
-            Self::Busy => 0,
-        }
-    }
-}
-
 impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
@@ -121,6 +121,23 @@ impl fmt::Display for Failure {
 }
 
 impl std::error::Error for Failure {}
+
+/// Why one server gave no reply of use.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Trouble {
+    /// Silence.
+    Silent,
+    /// It cannot be reached, or closed the connection.
+    Unreachable,
+    /// A reply that is no answer to the question, or that no parser takes.
+    Garbled,
+    /// An error without the question it belongs to.
+    Bare(u16),
+    /// The right answer, but not in the letter case it was asked in.
+    OtherCase,
+    /// Too many wrong answers: somebody guesses.
+    Attacked,
+}
 
 /// Why upstream servers cannot be used as configured.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -179,6 +196,10 @@ pub struct Counts {
     pub busy: u64,
     /// Of these, how many ended without a reply.
     pub failed: u64,
+    /// Datagrams from a server's address and port that answered no question under way.
+    pub strange: u64,
+    /// Questions asked again over TCP because too many of those came for them.
+    pub attacked: u64,
     /// Different questions under way right now.
     pub in_flight: usize,
 }
@@ -190,6 +211,7 @@ pub struct Upstream {
     zones: HashMap<Name, Arc<[Arc<Remote>]>>,
     timeout: Duration,
     pending: Arc<Pending>,
+    datagrams: Datagrams,
     asked: AtomicU64,
     merged: AtomicU64,
     busy: AtomicU64,
@@ -203,7 +225,8 @@ impl Upstream {
     /// # Errors
     /// See [`UpstreamError`].
     pub fn new(settings: &Settings, own: &[SocketAddr]) -> Result<Self, UpstreamError> {
-        let mut known = Known::default();
+        let datagrams = Datagrams::new();
+        let mut known = Known::new(&datagrams, settings.mix_case);
         let everywhere = known.group(&settings.servers, own, None)?;
         let mut zones = HashMap::new();
         for zone in &settings.zones {
@@ -211,6 +234,7 @@ impl Upstream {
         }
         Ok(Self {
             servers: known.all,
+            datagrams,
             everywhere,
             zones,
             timeout: settings.timeout,
@@ -228,27 +252,25 @@ impl Upstream {
     /// See [`Failure`]. A SERVFAIL or REFUSED all servers agree on is a [`Reply`], not a failure.
     pub async fn ask(&self, ask: Ask) -> Result<Reply, Failure> {
         self.asked.fetch_add(1, Ordering::Relaxed);
-        let waiting = match self.pending.join(&ask) {
+        let outcome = match self.pending.join(&ask) {
             Joined::Full => {
                 self.busy.fetch_add(1, Ordering::Relaxed);
                 return Err(Failure::Busy);
             }
             Joined::Following(waiting) => {
                 self.merged.fetch_add(1, Ordering::Relaxed);
-                waiting
+                waiting.outcome().await
             }
-            Joined::Leading(lead, waiting) => {
-                let group = self.group_for(&ask.name);
-                let timeout = self.timeout;
-                // A task of its own: if the caller is dropped, followers still get their reply.
-                tokio::spawn(async move {
-                    let outcome = race::race(&group, ask, timeout).await;
-                    lead.finish(outcome);
-                });
-                waiting
+            Joined::Leading(lead) => {
+                let race = race::race(self.group_for(&ask.name), ask, self.timeout);
+                let leading = async move {
+                    let outcome = race.await;
+                    lead.finish(&outcome);
+                    outcome
+                };
+                Leading(Some(Box::pin(leading))).await
             }
         };
-        let outcome = waiting.outcome().await;
         if outcome.is_err() {
             self.failed.fetch_add(1, Ordering::Relaxed);
         }
@@ -262,11 +284,14 @@ impl Upstream {
 
     /// What has been asked so far.
     pub fn counts(&self) -> Counts {
+        let strange = self.datagrams.strange();
         Counts {
             asked: self.asked.load(Ordering::Relaxed),
             merged: self.merged.load(Ordering::Relaxed),
             busy: self.busy.load(Ordering::Relaxed),
             failed: self.failed.load(Ordering::Relaxed),
+            strange: strange.ignored,
+            attacked: strange.attacked,
             in_flight: self.pending.len(),
         }
     }
@@ -290,14 +315,44 @@ impl fmt::Debug for Upstream {
     }
 }
 
+/// A question that others may have joined. Whoever asked it first goes away, it goes on as a task of its own.
+struct Leading(Option<Pin<Box<dyn Future<Output = Outcome> + Send>>>);
+
+impl Future for Leading {
+    type Output = Outcome;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Outcome> {
+        let Some(race) = &mut self.0 else { return Poll::Ready(Err(Failure::Dead)) };
+        let outcome = race.as_mut().poll(cx);
+        if outcome.is_ready() {
+            self.0 = None;
+        }
+        outcome
+    }
+}
+
+impl Drop for Leading {
+    fn drop(&mut self) {
+        if let (Some(race), Ok(runtime)) = (self.0.take(), tokio::runtime::Handle::try_current()) {
+            runtime.spawn(race);
+        }
+    }
+}
+
 /// Servers made so far: one that stands in several groups keeps one state.
-#[derive(Default)]
-struct Known {
+struct Known<'a> {
+    datagrams: &'a Datagrams,
+    mix_case: bool,
     all: Vec<Arc<Remote>>,
     by_server: HashMap<Server, Arc<Remote>>,
 }
 
-impl Known {
+impl<'a> Known<'a> {
+    /// None yet.
+    fn new(datagrams: &'a Datagrams, mix_case: bool) -> Self {
+        Self { datagrams, mix_case, all: Vec::new(), by_server: HashMap::new() }
+    }
+
     /// The remotes of one list of servers, `system` replaced by what it stands for.
     fn group(
         &mut self,
@@ -331,7 +386,8 @@ impl Known {
         if let Some(remote) = self.by_server.get(&server) {
             return Ok(Arc::clone(remote));
         }
-        let link = Link::new(&server).map_err(|error| UpstreamError::Connections { reason: error.to_string() })?;
+        let link = Link::new(&server, self.datagrams, self.mix_case);
+        let link = link.map_err(|error| UpstreamError::Connections { reason: error.to_string() })?;
         let remote = Arc::new(Remote::new(link));
         self.all.push(Arc::clone(&remote));
         self.by_server.insert(server, Arc::clone(&remote));

@@ -1,14 +1,19 @@
-//! Small things every layer may use: snapshot hand-over, time as a value, throttled logging, SHA-256.
+//! Small things every layer may use: snapshot hand-over, time as a value, throttled logging, packed numbers, SHA-256,
+//! files written whole.
 
 mod digest;
 mod handover;
+mod packed;
 mod slug;
 mod throttle;
+mod whole;
 
 pub use digest::{BadDigest, Digest, Hasher};
 pub use handover::{Handover, Reader};
+pub use packed::Packed;
 pub use slug::slug;
 pub use throttle::Throttle;
+pub use whole::{TEMPORARY, write_whole};
 
 use std::fmt;
 use std::time::{SystemTime, UNIX_EPOCH};

@@ -7,7 +7,7 @@ mod walk;
 mod write;
 
 pub use query::{Edns, Invalid, Query, parse};
-pub use records::{Records, Seen, Written, answers_in_full, take_apart};
+pub use records::{Glance, Records, Seen, Written, answers_in_full, glance, take_apart};
 pub use relay::{Relay, RelayError, relay};
 pub use walk::{TargetVisitor, targets};
 pub use write::{Ede, Opt, Owner, Section, Writer, question};
@@ -56,6 +56,7 @@ pub mod rcode {
     pub const NXDOMAIN: u16 = 3;
     pub const NOTIMP: u16 = 4;
     pub const REFUSED: u16 = 5;
+    pub const NOTAUTH: u16 = 9;
     pub const BADVERS: u16 = 16;
 }
 

@@ -103,8 +103,15 @@ fn the_size_is_kept_to_within_a_tenth_of_real_memory() {
 fn measures_one_kind() {
     let wanted = std::env::var(KIND).expect("the test above says which");
     let (_, count, make) = KINDS.into_iter().find(|(kind, _, _)| *kind == wanted).expect("one of them");
-    let settings =
-        Settings { size: SIZE, min_ttl: 0, max_ttl: 3600, max_negative_ttl: 3600, servfail_ttl: 5, stale: 3600 };
+    let settings = Settings {
+        size: SIZE,
+        min_ttl: 0,
+        max_ttl: 3600,
+        max_negative_ttl: 3600,
+        servfail_ttl: 5,
+        stale: 3600,
+        stale_after: std::time::Duration::from_millis(1800),
+    };
     let before = resident();
     let cache = Cache::new(&settings).expect("a size");
     for number in 0..count {

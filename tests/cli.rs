@@ -154,7 +154,8 @@ fn check_shows_what_somebody_should_look_at() {
     assert_eq!(ran.code, 1, "{}{}", ran.stdout, ran.stderr);
     let expected = [
         "without effect because of allow entries (1)\n",
-        "  orders/extra.txt:202  us.com  (list orders)\n",
+        "held: not enforced until somebody decides (1)\n",
+        "  orders/extra.txt:202  us.com  (list orders) a public suffix: anybody can have a name below it\n",
         "rejected (2)\n",
         "  orders/extra.txt:204:1  http://a.example/b  ",
         "it can serve; somebody should look at the above\n",
@@ -170,6 +171,74 @@ fn check_shows_what_somebody_should_look_at() {
     let shadowed = &report["review"]["shadowed"];
     assert_eq!(shadowed["count"], 2);
     assert_eq!(shadowed["shown"][0]["allow"]["file"], "allow.txt");
+}
+
+#[test]
+fn check_and_why_tell_what_the_gate_holds_and_what_was_decided() {
+    let place = orders();
+    let write = |name: &str, text: &str| {
+        let path = place.folder.path().join(name);
+        fs::create_dir_all(path.parent().expect("a parent")).expect("a folder");
+        fs::write(path, text).expect("written");
+    };
+    write("orders/extra.txt", "medium.com\nmyshopify.com\nx.gov.kz\n");
+    write("top.csv", "1,medium.com\n");
+    let gate = "[gate]\nnever_block = [\"gov.kz\"]\npopular = { file = \"top.csv\" }\n";
+    write("config.toml", &format!("{CONFIG}{gate}"));
+    let (code, report) = place.json(&["check"]);
+    assert_eq!((code, &report["verdict"]), (1, &"look".into()));
+    let held = &report["held"];
+    assert_eq!((&held["open"], &held["excepted"]), (&3.into(), &0.into()));
+    let of = |at: usize, key: &str| held["entries"][at][key].as_str().unwrap_or_default().to_owned();
+    let checks: Vec<_> = (0..3).map(|at| of(at, "pattern") + " " + &of(at, "check")).collect();
+    assert_eq!(checks, ["medium.com popular", "myshopify.com public_suffix", "x.gov.kz never_block"]);
+    assert_eq!(
+        (of(0, "list"), of(0, "file"), &held["entries"][2]["line"]),
+        ("orders".into(), "orders/extra.txt".into(), &3.into())
+    );
+    let ran = place.run(&["why", "www.medium.com", "x.gov.kz"]);
+    for line in [
+        "www.medium.com A: passed\n  held    medium.com, orders/extra.txt:1, list orders: not enforced\n",
+        "its domain is number 1 in top.csv",
+        "`qalqan release orders 'medium.com'` enforces it",
+        "remove gov.kz from never_block in [gate] if the block is meant",
+    ] {
+        assert!(ran.stdout.contains(line), "{line}: {}{}", ran.stdout, ran.stderr);
+    }
+    let decision = |pattern: &str, verdict: &str| {
+        format!(
+            "{{\"list\": \"orders\", \"pattern\": \"{pattern}\", \"verdict\": \"{verdict}\", \"by\": \"anna\", \"reason\": \"why not\", \
+             \"time\": \"2026-01-05T10:00:00Z\"}}"
+        )
+    };
+    let decided = [("medium.com", "released"), ("myshopify.com", "dismissed"), ("x.gov.kz", "dismissed")];
+    let decided: Vec<_> = decided.iter().map(|(pattern, verdict)| decision(pattern, verdict)).collect();
+    write("state/decisions.json", &format!("{{\"format\": 1, \"decisions\": [{}]}}", decided.join(",")));
+    let before = place.files();
+    let ran = place.run(&["check"]);
+    assert_eq!(ran.code, 0, "{}{}", ran.stdout, ran.stderr);
+    assert!(ran.stdout.contains("\ndecided 2 dismissed, 1 released\n"), "{}", ran.stdout);
+    assert!(place.run(&["why", "www.medium.com"]).stdout.starts_with("www.medium.com A: blocked\n"));
+    let ran = place.run(&["why", "a.myshopify.com"]);
+    assert!(ran.stdout.contains("dismissed by anna on 2026-01-05T10:00:00Z: why not"), "{}", ran.stdout);
+    assert_eq!(place.files(), before, "neither writes anything");
+    write("top.csv", "");
+    let ran = place.run(&["check"]);
+    assert_eq!(ran.code, 1, "a check that is off is shown: {}", ran.stdout);
+    assert!(ran.stdout.contains("cannot use the rank list top.csv: no name in it"), "{}", ran.stdout);
+}
+
+#[test]
+fn check_says_what_a_server_would_not_take_for_its_size() {
+    let place = orders();
+    let names: String = (0..1000).map(|number| format!("n{number}.example\n")).collect();
+    fs::write(place.folder.path().join("allow.txt"), "=www.blocked.example\n").expect("written");
+    fs::write(place.folder.path().join("orders/extra.txt"), &names).expect("written");
+    let config = CONFIG.replace("name = \"orders\"", "name = \"orders\"\ngate = { max_entries = 500 }");
+    fs::write(place.folder.path().join("config.toml"), config).expect("written");
+    let ran = place.run(&["check"]);
+    assert_eq!(ran.code, 2, "{}", ran.stdout);
+    assert!(ran.stdout.contains("it would have 1004 entries (`max_entries` is 500)"), "{}", ran.stdout);
 }
 
 #[test]

@@ -69,7 +69,7 @@ fn list(index: u16, name: &str, mode: AnswerMode) -> (ListPolicy, Part) {
     });
     let policy =
         ListPolicy { name: name.into(), role: Role::Block, mode: Mode::Enforce, answer, slot: usize::from(index) };
-    (policy, Part { list: index, rules: Arc::new(rules.build()) })
+    (policy, Part::new(index, Arc::new(rules.build())))
 }
 
 /// A cache with room.
@@ -81,6 +81,7 @@ fn cache() -> Cache {
         max_negative_ttl: 3600,
         servfail_ttl: 5,
         stale: 0,
+        stale_after: std::time::Duration::from_millis(1800),
     };
     Cache::new(&settings).expect("a size")
 }

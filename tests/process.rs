@@ -14,10 +14,16 @@ mod configuration;
 mod dates;
 #[path = "process/dig.rs"]
 mod dig;
+#[path = "process/fetch.rs"]
+mod fetch;
+#[path = "process/fetch_trust.rs"]
+mod fetch_trust;
 #[path = "process/flood.rs"]
 mod flood;
 #[path = "process/forward.rs"]
 mod forward;
+#[path = "process/gate.rs"]
+mod gate;
 #[path = "process/hits.rs"]
 mod hits;
 #[path = "process/hostile.rs"]
@@ -34,12 +40,16 @@ mod probe;
 mod reload;
 #[path = "process/restart.rs"]
 mod restart;
+#[path = "process/signed.rs"]
+mod signed;
 #[path = "process/streams.rs"]
 mod streams;
 #[path = "process/systemd.rs"]
 mod systemd;
 #[path = "process/targets.rs"]
 mod targets;
+#[path = "process/waiting.rs"]
+mod waiting;
 #[path = "process/workers.rs"]
 mod workers;
 #[path = "process/zones.rs"]

@@ -94,7 +94,10 @@ fn list(format: Format, data: &[u8]) {
         let report = match parse(&spec, &"fuzz".into(), data) {
             Ok(parsed) => {
                 assert_eq!(parsed.rules.len() as u64, parsed.report.entries);
-                assert!(parsed.rules.iter().all(|rule| rule.line > 0 && rule.name.len() > 1), "a rule for the root");
+                assert!(
+                    parsed.rules.iter().all(|rule| rule.line > 0 && rule.name().label_count() > 0),
+                    "a rule for the root"
+                );
                 Some(parsed.report)
             }
             Err(refusal) => {
@@ -158,7 +161,7 @@ pub fn decide(data: &[u8]) {
     };
     let (role, mode, answer) = (Role::Block, Mode::Enforce, Answer::new(&answer));
     let policy = ListPolicy { name: "fuzz".into(), role, mode, answer, slot: 0 };
-    let parts = vec![Part { list: 0, rules: Arc::new(rules.build()) }];
+    let parts = vec![Part::new(0, Arc::new(rules.build()))];
     let acl = Acl::new(&Settings { allow_from: vec!["127.0.0.0/8".parse().expect("a block")] });
     let snapshot = Snapshot::compile(1, vec![policy], parts, acl, UnixTime(0)).expect("one rule");
     let mut decider = Decider::new(Stats::default().counters(), None);

@@ -8,12 +8,13 @@ use crate::cache::Cache;
 use crate::config::{ListSettings, Settings};
 use crate::engine::{Engine, Routes};
 use crate::event::Attribution;
+use crate::fetch;
+use crate::gate::Decisions;
 use crate::hits::HitLog;
 use crate::limit::Acl;
 use crate::local::Local;
 use crate::policy::{Answer, ListPolicy};
 use crate::reload::{self, Loaded, Phase, Published, Target};
-use crate::rule::FileRules;
 use crate::set::Part;
 use crate::snapshot::Snapshot;
 use crate::stats::Stats;
@@ -34,6 +35,7 @@ pub struct Publisher {
     published: Published,
     reviewer: Arc<Reviewer>,
     cache: Option<Arc<Cache>>,
+    fetch: Option<fetch::Handle>,
 }
 
 /// Says in the log what somebody should look at in the lists; off the publish path, one at a time.
@@ -41,19 +43,19 @@ pub struct Publisher {
 struct Reviewer {
     busy: AtomicBool,
     /// The newest snapshot that has not been looked at; older ones are nobody's concern any more.
-    waiting: Mutex<Option<Arc<Snapshot>>>,
+    waiting: Mutex<Option<(Arc<Snapshot>, Arc<Decisions>)>>,
     said: Mutex<String>,
 }
 
 impl Reviewer {
     /// Has a snapshot reviewed in the background.
-    fn start(self: &Arc<Self>, snapshot: Arc<Snapshot>) {
-        *self.waiting.lock().unwrap_or_else(PoisonError::into_inner) = Some(snapshot);
+    fn start(self: &Arc<Self>, snapshot: Arc<Snapshot>, decisions: Arc<Decisions>) {
+        *self.waiting.lock().unwrap_or_else(PoisonError::into_inner) = Some((snapshot, decisions));
         let reviewer = Arc::clone(self);
         tokio::task::spawn_blocking(move || {
             while !reviewer.busy.swap(true, Ordering::AcqRel) {
                 let next = reviewer.waiting.lock().unwrap_or_else(PoisonError::into_inner).take();
-                next.inspect(|snapshot| reviewer.say(reload::review(snapshot).summary()));
+                next.inspect(|(snapshot, decisions)| reviewer.say(reload::review(snapshot, decisions).summary()));
                 reviewer.busy.store(false, Ordering::Release);
                 // Looked at after `busy` is given back: whoever put one there meanwhile saw it taken and left.
                 if reviewer.waiting.lock().unwrap_or_else(PoisonError::into_inner).is_none() {
@@ -79,7 +81,7 @@ impl Publisher {
     pub fn new(
         settings: &Settings,
         own: Vec<SocketAddr>,
-        parts: Vec<(u16, Arc<FileRules>)>,
+        loaded: &Loaded,
         now: UnixTime,
         stats: Arc<Stats>,
         hits: &Arc<HitLog>,
@@ -88,7 +90,7 @@ impl Publisher {
         let local = local(settings).map_err(|error| errors.push(error)).ok();
         let upstream = Upstream::new(&settings.upstream, &own).map_err(AppError::Upstream);
         let upstream = upstream.map_err(|error| errors.push(error)).ok();
-        let snapshot = compile(1, settings, parts, &stats, now).map_err(|error| errors.push(error)).ok();
+        let snapshot = compile(1, settings, loaded.parts.clone(), &stats, now).map_err(|error| errors.push(error)).ok();
         let (Some(local), Some(upstream), Some(snapshot)) = (local, upstream, snapshot) else { return Err(errors) };
         let published = Published { generation: 1, next_change: snapshot.next_change(now) };
         let snapshot = Arc::new(snapshot);
@@ -100,8 +102,13 @@ impl Publisher {
         let upstream = settings.upstream.clone();
         let hits = Arc::downgrade(hits);
         let reviewer = Arc::<Reviewer>::default();
-        reviewer.start(snapshots.load());
-        Ok((Self { snapshots, routes, stats, hits, own, upstream, published, reviewer, cache }, engine))
+        reviewer.start(snapshots.load(), Arc::clone(&loaded.decisions));
+        Ok((Self { snapshots, routes, stats, hits, own, upstream, published, reviewer, cache, fetch: None }, engine))
+    }
+
+    /// Who is told when other lists are to be fetched.
+    pub fn tell_fetches(&mut self, fetch: fetch::Handle) {
+        self.fetch = Some(fetch);
     }
 
     /// What is in force.
@@ -164,10 +171,14 @@ impl Target for Publisher {
     type Error = AppError;
 
     fn publish(&mut self, settings: &Settings, loaded: Loaded, now: UnixTime) -> Result<Published, AppError> {
-        let snapshot = compile(self.next_generation(), settings, loaded.parts, &self.stats, now)?;
+        let Loaded { parts, decisions, .. } = loaded;
+        let snapshot = compile(self.next_generation(), settings, parts, &self.stats, now)?;
         self.reroute(settings);
+        if let Some(fetch) = &self.fetch {
+            fetch.apply(settings.fetched());
+        }
         self.swap(snapshot, now);
-        self.reviewer.start(self.snapshots.load());
+        self.reviewer.start(self.snapshots.load(), decisions);
         Ok(self.published)
     }
 
@@ -221,12 +232,11 @@ fn local(settings: &Settings) -> Result<Local, AppError> {
 pub fn compile(
     generation: u64,
     settings: &Settings,
-    parts: Vec<(u16, Arc<FileRules>)>,
+    parts: Vec<Part>,
     stats: &Stats,
     now: UnixTime,
 ) -> Result<Snapshot, AppError> {
     let policies = settings.lists.iter().map(|list| policy(list, stats)).collect();
-    let parts = parts.into_iter().map(|(list, rules)| Part { list, rules }).collect();
     Snapshot::compile(generation, policies, parts, Acl::new(&settings.limit), now).map_err(AppError::Rules)
 }
 

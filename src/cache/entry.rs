@@ -205,6 +205,14 @@ impl Entry {
         })
     }
 
+    /// Writes the answer for who had it fetched: what others get who come at once, but not a hit.
+    pub fn first(&self, asked: &Asked<'_>, settings: &Settings, out: &mut [u8]) -> Option<Hit> {
+        let age = Age { now: UnixTime(self.stored), generation: 0, upstream_failed: false };
+        let hit = self.answer(asked, &age, settings, out);
+        self.set_hits(0);
+        hit
+    }
+
     /// It says that nobody could answer.
     pub fn is_failure(&self) -> bool {
         self.rcode == rcode::SERVFAIL

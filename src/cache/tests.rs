@@ -8,8 +8,15 @@ use super::*;
 use crate::name::NameBuf;
 use crate::wire::{self, UDP_EDNS, rcode, rtype};
 
-const SETTINGS: Settings =
-    Settings { size: 4 << 20, min_ttl: 0, max_ttl: 86_400, max_negative_ttl: 3600, servfail_ttl: 5, stale: 86_400 };
+const SETTINGS: Settings = Settings {
+    size: 4 << 20,
+    min_ttl: 0,
+    max_ttl: 86_400,
+    max_negative_ttl: 3600,
+    servfail_ttl: 5,
+    stale: 86_400,
+    stale_after: std::time::Duration::from_millis(1800),
+};
 const T: i64 = 1_000_000;
 
 fn cache(settings: Settings) -> Cache {

@@ -21,6 +21,7 @@ const EXAMPLES: &str = "\
 Examples:
   qalqan serve                             serve with ./config.toml
   qalqan check                             what the lists hold, and what could not be used
+  qalqan fetch                             fetch lists from the web now
   qalqan why www.coinbase.com              is it blocked, why, and what does a client get
   qalqan probe                             is every enforced name really blocked by the running server
   qalqan orders                            all orders: state, names, dates, lists
@@ -47,6 +48,18 @@ Examples:
 
 Exit status: 0 all is well; 1 it can serve, but entries were rejected, files are unusable, blocks are taken back by
 allow entries, or an entry is a public suffix; 2 it would not start.";
+
+/// Shown by `fetch --help`.
+const FETCH_EXAMPLES: &str = "\
+Examples:
+  qalqan fetch                             every list from the web; what has not changed is not sent again
+  qalqan fetch register                    this one
+  qalqan fetch register --accept-older     its publisher went back to an older version, and means it
+
+What was fetched is written to state_dir as a whole; a running server takes it within a second. What cannot be fetched
+or is refused (an empty file, a web page, a wrong signature or hash, an older serial) changes nothing.
+
+Exit status: 0 all were fetched or have not changed, 1 some were not, 2 there is no such list.";
 
 /// Shown by `why --help`.
 const WHY_EXAMPLES: &str = "\
@@ -115,6 +128,9 @@ pub(super) enum Verb {
         #[arg(long)]
         json: bool,
     },
+    /// Fetch lists from the web once, now
+    #[command(after_help = FETCH_EXAMPLES)]
+    Fetch(FetchArgs),
     /// Say what happens to a query for a name, and on which order
     #[command(after_help = WHY_EXAMPLES)]
     Why(WhyArgs),
@@ -164,6 +180,22 @@ pub(super) enum Verb {
     /// Print the man page
     #[command(after_help = "Example:\n  qalqan man > /usr/local/share/man/man1/qalqan.1")]
     Man,
+}
+
+/// What `fetch` is told.
+#[derive(Debug, ArgGroup)]
+pub(super) struct FetchArgs {
+    /// Names of lists; without one, all whose source is a web address
+    #[arg(value_name = "LIST")]
+    pub(super) lists: Vec<String>,
+    /// Take a list though its serial or signature is older than what was accepted before
+    #[arg(long)]
+    pub(super) accept_older: bool,
+    #[command(flatten)]
+    pub(super) config: ConfigArg,
+    /// As a JSON array, one object a list
+    #[arg(long)]
+    pub(super) json: bool,
 }
 
 /// What `why` is asked.

@@ -12,7 +12,9 @@ use super::output::{self, Progress, Style, complain};
 use super::{Exit, settings};
 use crate::app;
 use crate::config::Settings;
-use crate::reload::{ListReport, Loaded, Loader, Review, review};
+use crate::fetch;
+use crate::gate::Held;
+use crate::reload::{ListReport, Loaded, Loader, Review, review, size_changes};
 use crate::rule::{Order, OrderState};
 use crate::snapshot::Snapshot;
 use crate::stats::Stats;
@@ -33,9 +35,30 @@ struct Report {
     rejections: Vec<Remark>,
     /// Used all the same.
     warnings: Vec<Remark>,
+    /// Entries the gate does not let pass.
+    held: HeldEntries,
+    /// Versions a server would not take for their size, compared with what `state_dir` holds.
+    size_changes: Vec<String>,
+    /// Files of the gate that cannot be used as they are.
+    gate_troubles: Vec<String>,
     review: Review,
     orders: Orders,
     totals: Totals,
+}
+
+/// What the gate says of entries, over all lists.
+#[derive(Debug, Default, Serialize)]
+struct HeldEntries {
+    /// Held, and nobody has decided.
+    open: u64,
+    /// Held for good.
+    dismissed: u64,
+    /// Enforced by the operator's word.
+    released: u64,
+    /// Entries that allow rules leave nothing of.
+    excepted: u64,
+    /// The first of them, whatever was decided.
+    entries: Vec<Held>,
 }
 
 /// What it comes to.
@@ -66,6 +89,19 @@ struct ListLine {
     skipped: u64,
     rejected: u64,
     milliseconds: f64,
+    /// For a list from the web: the local copy, which is what was looked at.
+    fetched: Option<Fetched>,
+}
+
+/// How a list from the web stands.
+#[derive(Debug, Serialize)]
+struct Fetched {
+    /// There is a local copy.
+    copy: bool,
+    /// Seconds since the server last gave it or said that it had not changed.
+    age: Option<i64>,
+    /// What is wrong since then.
+    last_error: Option<String>,
 }
 
 /// Something about one place in a list.
@@ -124,8 +160,11 @@ pub(super) fn run(config: &ConfigArg, all: bool, json: bool) -> Exit {
 fn examine(settings: &Settings) -> Report {
     let progress = Progress::show(&format!("reading {}", output::counted(settings.lists.len() as u64, "list")));
     let started = Instant::now();
-    // Without a state folder nothing is written, and only what the sources hold now is looked at.
-    let loaded = Loader::new(None).load(&settings.lists);
+    // Without a state folder nothing is written, and only what the sources hold now is looked at; but what the operator
+    // has decided about held entries is decided.
+    let mut loader = Loader::new(None);
+    loader.heed_decisions(&settings.state_dir);
+    let loaded = loader.load(settings);
     let read = started.elapsed();
     drop(progress);
     let _progress = Progress::show(&format!("looking at {}", output::counted(loaded.rules() as u64, "rule")));
@@ -142,6 +181,12 @@ fn examine(settings: &Settings) -> Report {
         rejected: 0,
         rejections: remarks(&loaded, |file| &file.rejections),
         warnings: remarks(&loaded, |file| &file.warnings),
+        held: held(&loaded),
+        size_changes: size_changes(settings, &loaded)
+            .iter()
+            .map(|change| format!("{}: {change}", change.list))
+            .collect(),
+        gate_troubles: loaded.gate_troubles.clone(),
         review: Review::default(),
         orders: Orders::default(),
         totals: Totals::default(),
@@ -149,7 +194,7 @@ fn examine(settings: &Settings) -> Report {
     report.rejected = report.lists.iter().map(|list| list.rejected).sum();
     match snapshot {
         Ok(snapshot) => {
-            report.review = review(&snapshot);
+            report.review = review(&snapshot, &loaded.decisions);
             report.orders = orders(&loaded, now);
             report.totals = totals(&snapshot);
         }
@@ -157,8 +202,11 @@ fn examine(settings: &Settings) -> Report {
     }
     report.totals.read_milliseconds = milliseconds(read);
     report.totals.compile_milliseconds = milliseconds(compiled);
-    if !loaded.missing.is_empty() && !settings.start_without_lists {
-        let names: Vec<_> = loaded.missing.iter().map(|missing| format!("\"{}\"", missing.list)).collect();
+    // A start fetches lists that were never fetched, so they do not say that it would fail.
+    let fetchable = |name: &str| settings.fetched().iter().any(|source| source.list == name && !source.is_there());
+    let missing: Vec<_> = loaded.missing.iter().filter(|missing| !fetchable(&missing.list)).collect();
+    if !missing.is_empty() && !settings.start_without_lists {
+        let names: Vec<_> = missing.iter().map(|missing| format!("\"{}\"", missing.list)).collect();
         report.errors.push(format!(
             "nothing can be used of {}; a server starts only if state_dir holds a last good copy, or with \
              start_without_lists = true",
@@ -175,6 +223,9 @@ fn verdict(report: &Report) -> Verdict {
         || report.rejected > 0
         || !report.warnings.is_empty()
         || report.lists.is_empty()
+        || report.held.open > 0
+        || !report.size_changes.is_empty()
+        || !report.gate_troubles.is_empty()
         || report.review.needs_a_look();
     match (report.errors.is_empty(), look) {
         (false, _) => Verdict::CannotStart,
@@ -199,8 +250,29 @@ fn lists(settings: &Settings, loaded: &Loaded) -> Vec<ListLine> {
         // Those of refused files too: they are why it was refused.
         rejected: report.files.iter().map(|file| file.report.rejected).sum(),
         milliseconds: milliseconds(report.took),
+        fetched: settings.fetch.as_ref().map(fetched),
     };
     loaded.reports.iter().zip(&settings.lists).map(line).collect()
+}
+
+/// What is known of a list from the web, without asking anybody.
+fn fetched(source: &fetch::Source) -> Fetched {
+    let status = fetch::read_status(source);
+    let age = status.last_success.map(|then| Now::read().seconds().0.saturating_sub(then).max(0));
+    Fetched { copy: source.is_there(), age, last_error: status.last_error }
+}
+
+/// Sums up what the gate says.
+fn held(loaded: &Loaded) -> HeldEntries {
+    let mut held = HeldEntries::default();
+    for gate in loaded.reports.iter().map(|report| &report.gate) {
+        held.open += gate.open;
+        held.dismissed += gate.dismissed;
+        held.released += gate.released;
+        held.excepted += gate.excepted;
+        held.entries.extend(gate.entries.iter().cloned());
+    }
+    held
 }
 
 /// What of a list is not in force, and why.
@@ -232,7 +304,7 @@ fn remarks(loaded: &Loaded, pick: impl Fn(&crate::list::FileReport) -> &[crate::
 /// Counts each order once, however many files and lists name it.
 fn orders(loaded: &Loaded, now: UnixTime) -> Orders {
     let distinct: HashSet<&Order> =
-        loaded.parts.iter().flat_map(|(_, rules)| rules.orders()).map(AsRef::as_ref).collect();
+        loaded.parts.iter().flat_map(|part| part.rules.orders()).map(AsRef::as_ref).collect();
     let mut orders = Orders::default();
     for order in distinct {
         *match order.state(now) {

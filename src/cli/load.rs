@@ -9,7 +9,7 @@ use super::output::{self, Progress, complain};
 use crate::app;
 use crate::config::Settings;
 use crate::limit;
-use crate::reload::{self, ListReport, Loader};
+use crate::reload::{self, Loaded, Loader};
 use crate::snapshot::Snapshot;
 use crate::stats::Stats;
 use crate::util::{Digest, Now, UnixTime};
@@ -18,8 +18,8 @@ use crate::util::{Digest, Now, UnixTime};
 pub(super) struct InForce {
     /// As of `now`.
     pub(super) snapshot: Snapshot,
-    /// One a list, in configuration order.
-    pub(super) reports: Vec<ListReport>,
+    /// What was read, list by list.
+    pub(super) loaded: Loaded,
     /// When orders were looked at.
     pub(super) now: Now,
     /// When reading began.
@@ -62,7 +62,7 @@ impl InForce {
 
     /// The version of a file of a list.
     pub(super) fn version_of(&self, list: u16, file: &str) -> Version {
-        let files = self.reports.get(usize::from(list)).into_iter().flat_map(|report| &report.files);
+        let files = self.loaded.reports.get(usize::from(list)).into_iter().flat_map(|report| &report.files);
         let file = files.into_iter().find(|known| *known.path == *file);
         file.map(|file| self.version(file.sha256, file.accepted)).unwrap_or_default()
     }
@@ -74,7 +74,7 @@ pub(super) fn in_force(settings: &Settings) -> Result<InForce, Exit> {
     // Only `Loader::keep` would write.
     let mut loader = Loader::new(Some(settings.state_dir.clone()));
     let began = Now::read().seconds();
-    let loaded = loader.load(&settings.lists);
+    let loaded = loader.load(settings);
     drop(progress);
     if !loaded.missing.is_empty() && !settings.start_without_lists {
         return Err(complain(&reload::StartError { missing: loaded.missing }));
@@ -84,10 +84,13 @@ pub(super) fn in_force(settings: &Settings) -> Result<InForce, Exit> {
             output::note(&format_args!("list \"{}\": {why}", report.name));
         }
     }
+    for trouble in &loaded.gate_troubles {
+        output::note(trouble);
+    }
     let now = Now::read();
-    let snapshot = app::compile(1, settings, loaded.parts, &Stats::default(), now.seconds());
+    let snapshot = app::compile(1, settings, loaded.parts.clone(), &Stats::default(), now.seconds());
     let snapshot = snapshot.map_err(|error| complain(&error))?;
-    Ok(InForce { snapshot, reports: loaded.reports, now, began })
+    Ok(InForce { snapshot, loaded, now, began })
 }
 
 /// An access list that has everybody on it: for questions about names, not about clients.

@@ -134,7 +134,7 @@ impl<'a> Desk<'a> {
     fn open(args: &'a OrdersArgs) -> Result<Self, Exit> {
         let settings = settings(&args.config())?;
         let loaded = load::in_force(&settings)?;
-        let ledger = Ledger::new(&loaded.snapshot, &loaded.reports, loaded.now.seconds());
+        let ledger = Ledger::new(&loaded.snapshot, &loaded.loaded.reports, loaded.now.seconds());
         Ok(Self { args, settings, loaded, ledger })
     }
 

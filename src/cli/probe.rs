@@ -186,7 +186,7 @@ fn head(args: &ProbeArgs, brief: &Brief, census: &Census, seed: u32) -> Receipt 
     if let Some(used) = &brief.used {
         let path = used.settings.path.display().to_string();
         receipt.config = Some(ConfigLine { path, sha256: used.sha256.to_string() });
-        receipt.lists = ListLine::all(&used.settings, &used.in_force.reports, used.began);
+        receipt.lists = ListLine::all(&used.settings, &used.in_force.loaded.reports, used.began);
     }
     receipt
 }

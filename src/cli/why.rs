@@ -14,10 +14,11 @@ use super::{Exit, settings};
 use crate::config::Settings;
 use crate::engine::{Decider, Peer};
 use crate::event::Transport;
+use crate::gate::Held;
 use crate::hits::type_name;
 use crate::local::Local;
 use crate::name::{Name, NameBuf, NameError};
-use crate::reload::{Place, place};
+use crate::reload::{self, Place, place};
 use crate::rule::{Effect, Mode, Order, OrderState, RpzAction};
 use crate::set::Match;
 use crate::snapshot::Snapshot;
@@ -47,6 +48,8 @@ struct Explained {
     rules: Vec<RuleLine>,
     /// Rules that cover it and are not told.
     more_rules: u64,
+    /// Entries that would block it and are held by the gate.
+    held: Vec<Held>,
     reply: Reply,
     /// Who is asked, if somebody is.
     route: Option<Route>,
@@ -193,6 +196,8 @@ impl Court {
         };
         let deciding = decided.allow.or(decided.block).or(decided.shadow).map(|found| found.id);
         let (rules, more_rules) = self.rules(&name, deciding, decided.blocked().is_some());
+        let mut held = reload::held_over(&self.loaded.loaded, &self.settings, &name);
+        held.truncate(MAX_RULES);
         let client = args.client.unwrap_or(IpAddr::V4(Ipv4Addr::LOCALHOST));
         let peer = Peer { address: SocketAddr::new(client, 53_535), transport: Transport::Udp };
         let mut decider = Decider::new(Stats::default().counters(), None);
@@ -206,6 +211,7 @@ impl Court {
             decision,
             rules,
             more_rules,
+            held,
             reply,
             route,
         })
@@ -215,7 +221,10 @@ impl Court {
     fn rules(&self, name: &NameBuf, deciding: Option<u32>, blocked: bool) -> (Vec<RuleLine>, u64) {
         let mut found: Vec<(Match<'_>, bool)> = Vec::new();
         self.snapshot().set().known(name, |rule, in_force| found.push((rule, in_force)));
-        let rank = |(rule, in_force): &(Match<'_>, bool)| (deciding != Some(rule.id), !in_force, rule.list, rule.id);
+        let rank = |(rule, in_force): &(Match<'_>, bool)| {
+            let line = self.snapshot().set().rule(rule.id).line;
+            (deciding != Some(rule.id), !in_force, rule.list, rule.part, line, rule.id)
+        };
         found.sort_by_key(rank);
         let more = found.len().saturating_sub(MAX_RULES) as u64;
         let line = |(rule, in_force): &(Match<'_>, bool)| {

@@ -5,12 +5,16 @@ use std::path::Path;
 
 use super::ListSettings;
 use super::answer;
+use super::fetch;
+use super::gate;
 use super::reader::{Limits, Table};
 use super::units;
 use super::values;
+use crate::gate::Checks;
 use crate::list::{Columns, Encoding, Format, Spec, Urls};
 use crate::policy::AnswerSettings;
 use crate::rule::{Mode, Order, Role, Scope};
+use crate::signature::PublicKey;
 
 /// How many lists there may be.
 const MAX_LISTS: usize = 1000;
@@ -43,15 +47,30 @@ const SCOPES: [(&str, Scope); 3] = [("subtree", Scope::Subtree), ("exact", Scope
 const URLS: [(&str, Urls); 2] = [("reject", Urls::Reject), ("host", Urls::Host)];
 /// What the bytes mean.
 const ENCODINGS: [(&str, Encoding); 2] = [("auto", Encoding::Auto), ("windows-1251", Encoding::Windows1251)];
+
+/// What a list is read beside.
+#[derive(Clone, Copy)]
+pub(super) struct Base<'a> {
+    /// Of the configuration file.
+    pub folder: &'a Path,
+    /// Where lists from the web are kept.
+    pub state_dir: &'a Path,
+    /// `[answer]`
+    pub answer: &'a AnswerSettings,
+    /// `[gate]`
+    pub checks: &'a Checks,
+}
+
 /// Reads every `[[list]]` of `top`.
-pub(super) fn read(top: &mut Table<'_>, folder: &Path, base: &AnswerSettings) -> Vec<ListSettings> {
+pub(super) fn read(top: &mut Table<'_>, base: &Base<'_>) -> Vec<ListSettings> {
     let mut names = HashSet::new();
     let tables = top.tables("list", MAX_LISTS);
-    tables.into_iter().map(|table| one(table, folder, base, &mut names)).collect()
+    tables.into_iter().map(|table| one(table, base, &mut names)).collect()
 }
 
 /// Reads one list.
-fn one(mut table: Table<'_>, folder: &Path, base: &AnswerSettings, names: &mut HashSet<String>) -> ListSettings {
+fn one(mut table: Table<'_>, base: &Base<'_>, names: &mut HashSet<String>) -> ListSettings {
+    let &Base { folder, state_dir, answer, checks } = base;
     let name_field = table.required("name", "\"orders\"");
     let name = name_field.as_ref().and_then(|field| field.read(values::list_name)).unwrap_or_default();
     if let Some(field) = name_field
@@ -60,8 +79,7 @@ fn one(mut table: Table<'_>, folder: &Path, base: &AnswerSettings, names: &mut H
     {
         field.wrong("another list has this name; names must differ");
     }
-    let shown = table.required("source", "\"blocklists/orders\"").and_then(|field| field.read(values::path));
-    let shown = shown.unwrap_or_default();
+    let source = table.required("source", "\"blocklists/orders\"");
     let format = table.choice("format", &FORMATS, Format::Auto);
     let role = table.choice("role", &ROLES, Role::Block);
     let mode = table.choice("mode", &MODES, Mode::Enforce);
@@ -72,9 +90,21 @@ fn one(mut table: Table<'_>, folder: &Path, base: &AnswerSettings, names: &mut H
     let max_bytes = table.size("max_size", MAX_SIZE);
     let columns = columns(table.table("columns"), format);
     let order = order(table.table("order"));
-    let answer = answer_of(&mut table, role, base);
+    let answer = answer_of(&mut table, role, answer);
+    let key = table.text("public_key", PublicKey::parse);
+    let rest = fetch::List { name: &name, format, max_bytes, key: key.as_ref(), folder, state_dir };
+    let fetch = fetch::read(table.table("fetch"), source.as_ref(), &rest);
+    let gate = gate::of_list(table.table("gate"), checks);
     table.finish();
-    let source = folder.join(&shown);
+    let (source, shown, public_key) = match &fetch {
+        // What is fetched is checked then: its signature is not there to be looked at again.
+        Some(fetch) => (fetch.file.clone(), fetch.settings.address.shown(), None),
+        None => {
+            let path = source.filter(|field| !fetch::is_address(field)).and_then(|field| field.read(values::path));
+            let path = path.unwrap_or_default();
+            (folder.join(&path), path, key)
+        }
+    };
     let spec = Spec {
         name,
         source,
@@ -89,8 +119,10 @@ fn one(mut table: Table<'_>, folder: &Path, base: &AnswerSettings, names: &mut H
         columns,
         order,
         max_bytes,
+        public_key,
+        fetched: fetch.is_some(),
     };
-    ListSettings { spec, answer }
+    ListSettings { spec, answer, fetch, gate }
 }
 
 /// `answer = "nxdomain"`, or a table of what differs from `[answer]`.

@@ -55,8 +55,9 @@ const SERVERS: [Server; 1] = [Server::System];
 const MAX_SERVERS: usize = 16;
 /// `timeout`: stub resolvers ask again after 5 s (resolv.conf(5)), we must be done well before.
 const TIMEOUT: Limits<Duration> = Limits { default: secs(2), min: Duration::from_millis(100), max: secs(30) };
-/// `max_in_flight` of all upstreams; each is a socket.
-const MAX_IN_FLIGHT: Limits<usize> = Limits { default: 2000, min: 1, max: 100_000 };
+/// `max_in_flight` of all upstreams: ten thousand a second and more, when they take a second to answer. Each takes some
+/// kilobytes, so this is a bound of memory too.
+const MAX_IN_FLIGHT: Limits<usize> = Limits { default: 16_000, min: 1, max: 100_000 };
 /// `size` of the cache: the names a network of some thousand clients asks for.
 const CACHE_SIZE: Limits<u64> = Limits { default: 64 << 20, min: 0, max: 64 << 30 };
 /// `min_ttl`: what is said is kept to.
@@ -69,6 +70,9 @@ const CACHE_MAX_NEGATIVE: Limits<Duration> = Limits { default: secs(3600), min: 
 const CACHE_SERVFAIL: Limits<Duration> = Limits { default: secs(5), min: secs(0), max: secs(300) };
 /// `stale`: one to three days (RFC 8767 section 5).
 const CACHE_STALE: Limits<Duration> = Limits { default: secs(86_400), min: secs(0), max: secs(7 * 86_400) };
+/// `stale_after`: what RFC 8767 section 5 recommends, as clients begin to ask again after two seconds.
+const CACHE_STALE_AFTER: Limits<Duration> =
+    Limits { default: Duration::from_millis(1800), min: Duration::from_millis(10), max: secs(30) };
 /// How many zones, of either kind, there may be.
 const MAX_ZONES: usize = 1000;
 /// Addresses of one own name.
@@ -132,6 +136,7 @@ pub(super) fn upstream(mut table: Table<'_>, listen: &[SocketAddr]) -> upstream:
     let servers = table.texts("servers", 1..=MAX_SERVERS, server).unwrap_or_else(|| SERVERS.to_vec());
     let timeout = table.duration("timeout", TIMEOUT);
     let max_in_flight = table.count("max_in_flight", MAX_IN_FLIGHT);
+    let mix_case = table.flag("mix_case", false);
     let mut zones: Vec<ZoneSettings> = Vec::new();
     for mut zone in table.tables("zone", MAX_ZONES) {
         let name = zone_name(&mut zone, zones.iter().map(|known| &known.name));
@@ -143,7 +148,7 @@ pub(super) fn upstream(mut table: Table<'_>, listen: &[SocketAddr]) -> upstream:
         }
     }
     table.finish();
-    upstream::Settings { servers, zones, timeout, max_in_flight }
+    upstream::Settings { servers, zones, timeout, max_in_flight, mix_case }
 }
 
 /// `[cache]`
@@ -153,12 +158,13 @@ pub(super) fn cache(mut table: Table<'_>) -> cache::Settings {
     let max_negative_ttl = seconds("max_negative_ttl", CACHE_MAX_NEGATIVE);
     let servfail_ttl = seconds("servfail_ttl", CACHE_SERVFAIL);
     let stale = seconds("stale", CACHE_STALE);
+    let stale_after = table.duration("stale_after", CACHE_STALE_AFTER);
     let size = usize::try_from(table.size("size", CACHE_SIZE)).unwrap_or(usize::MAX);
     if min_ttl > max_ttl {
         table.problem("`min_ttl` is longer than `max_ttl`");
     }
     table.finish();
-    cache::Settings { size, min_ttl, max_ttl, max_negative_ttl, servfail_ttl, stale }
+    cache::Settings { size, min_ttl, max_ttl, max_negative_ttl, servfail_ttl, stale, stale_after }
 }
 
 /// `[local]` and the `[[zone]]`s of `top`.

@@ -177,7 +177,7 @@ fn all_problems_are_told_at_once_with_their_place() {
         found,
         [
             "1:1: unknown key \"state_dri\"; perhaps \"state_dir\" is meant; known are: state_dir, start_without_lists, \
-             server, upstream, cache, local, zone, answer, list, hits, reload, orders",
+             server, upstream, cache, local, zone, answer, gate, list, hits, reload, orders",
             "3:1: unknown key \"lsiten\" in [server]; perhaps \"listen\" is meant; known are: listen, allow_from, workers, \
              pin, ready_file, tcp",
             "4:11: [server] workers = \"4\": expected a whole number, found a text",
@@ -189,7 +189,7 @@ fn all_problems_are_told_at_once_with_their_place() {
             "10:11: [upstream] timeout = \"2x\": not a duration; write a whole number and a unit: 500ms, 2s, 5m, 1h, 7d",
             "11:11: [upstream] servers = […]: at least 1 is needed",
             "12:2: unknown section \"cash\"; perhaps \"cache\" is meant; known are: state_dir, \
-             start_without_lists, server, upstream, cache, local, zone, answer, list, hits, reload, orders",
+             start_without_lists, server, upstream, cache, local, zone, answer, gate, list, hits, reload, orders",
             "15:10: [reload] rescan = \"1ms\": must be from 1s to 1d",
             "16:9: [reload] quiet = 5: expected a text in quotes, found a whole number",
         ]
@@ -201,7 +201,7 @@ fn lists_are_checked_one_by_one() {
     let found = bad(concat!(
         "[[list]]\n",
         "name = \"a\"\n",
-        "source = \"https://lists.example/a.txt\"\n",
+        "source = \"ftp://lists.example/a.txt\"\n",
         "[[list]]\n",
         "name = \"a\"\n",
         "source = \"a.txt\"\n",
@@ -215,7 +215,7 @@ fn lists_are_checked_one_by_one() {
         "order = { id = \"1\", issued = 2025-01-05T00:00:00, expires = \"soon\" }\n",
     ));
     let starts = [
-        "3:10: [[list]] source = \"https://lists.example/a.txt\": a file or a folder is needed",
+        "3:10: [[list]] source = \"ftp://lists.example/a.txt\": lists are fetched by https://",
         "5:8: [[list]] name = \"a\": another list has this name",
         "7:16: [[list]] max_rejected = 5: expected a text in quotes",
         "8:10: [[list]] answer = \"cname\": needs a target",
@@ -258,6 +258,10 @@ fn mistakes_have_texts_that_help() {
         ("[answer]\nmode = \"cname\"", "1:1", "needs a target"),
         ("[answer]\nttl = \"500ms\"", "1:1", "whole seconds"),
         ("[answer]\nede = 65536", "2:7", "must be from 0 to 65535"),
+        ("[gate]\nnever_block = [\".\"]", "2:16", "not a name"),
+        ("[gate]\npublic_suffixes = \"drop\"", "2:19", "choices are \"hold\", \"enforce\""),
+        ("[gate]\nmax_growth = \"double\"", "2:14", "write it like 50% or 300%"),
+        ("[gate]\nmin_entries = 5\nmax_entries = 4", "1:1", "no version of a list would do"),
         ("[hits]\nmax_size = \"1B\"", "2:12", "must be from 1KiB to 1024GiB"),
         (
             "[[list]]\nname = \"a\"\nsource = \"a\"\nanswer = { modus = \"drop\" }",
@@ -268,7 +272,7 @@ fn mistakes_have_texts_that_help() {
             "[[list]]\nname = \"a\"\nsource = \"a\"\nanswer = {}\nurl = \"host\"",
             "5:1",
             "perhaps \"urls\" is meant; known are: name, source, format, role, mode, scope, urls, max_rejected, encoding, \
-             max_size, columns, order, answer",
+             max_size, columns, order, answer, public_key, fetch, gate",
         ),
         ("a = ", "1:", "not TOML"),
         ("[server]\n[server]", "2:", "not TOML"),
@@ -278,6 +282,52 @@ fn mistakes_have_texts_that_help() {
         assert_eq!(found.len(), 1, "{text}: {found:#?}");
         assert!(found[0].starts_with(place) && found[0].contains(says), "{text}: {found:#?}");
     }
+}
+
+#[test]
+fn a_list_from_the_web_has_the_documented_defaults_and_a_place_of_its_own() {
+    let settings = good("[[list]]\nname = \"w\"\nsource = \"https://lists.example/a?key=1\"");
+    let [list] = &settings.lists[..] else { panic!("one list") };
+    let fetch = list.fetch.as_ref().expect("it is fetched");
+    assert_eq!((fetch.settings.interval.as_secs(), fetch.settings.timeout.as_secs()), (3600, 60));
+    assert_eq!((fetch.settings.max_bytes, fetch.settings.zone), (list.spec.max_bytes, true));
+    assert_eq!(list.spec.source, fetch.file);
+    assert!(fetch.file.starts_with("etc/state/fetch"), "{}", fetch.file.display());
+    assert!(list.spec.fetched && list.spec.shown == "https://lists.example/a?…", "{}", list.spec.shown);
+    // What config.toml shows in its comments.
+    let everything = good(&everything_set());
+    let shown = everything.lists.iter().find_map(|list| list.fetch.as_ref()).expect("a list from the web");
+    let fetch = &shown.settings;
+    assert_eq!((fetch.interval.as_secs(), fetch.timeout.as_secs()), (3600, 60));
+    let files = [&fetch.ca_file, &fetch.token_file];
+    assert!(files.iter().all(|file| file.as_ref().is_some_and(|file| file.starts_with("etc"))), "{files:?}");
+    assert!(fetch.client.is_some() && fetch.proxy.is_some() && fetch.sha256.is_some_and(|hash| hash.0[0] == 0xe3));
+}
+
+#[test]
+fn lists_from_the_web_must_be_safe() {
+    let key = "public_key = \"RWQf6LRCGA9i53mlYecO4IzT51TGPpvWucNSCh1CBM0QTaLn73Y7GFO3\"";
+    for (source, keys, place, says) in [
+        ("http://lists.example/a", "", "3:10", "can be changed on the way; use https://"),
+        ("http://lists.example/a", "fetch = { token_file = \"t\" }", "3:10", "can be changed on the way"),
+        ("https://u:p@lists.example/a", "", "3:10", "use `token_file`"),
+        ("https://lists.example/a", "public_key = \"RW\"", "4:14", "not a minisign public key"),
+        ("https://lists.example/a", "fetch = { sha256 = \"e3b0\" }", "4:20", "not a SHA-256"),
+        ("https://lists.example/a", "fetch = { interval = \"5s\" }", "4:22", "must be from 1m to 30d"),
+        ("https://lists.example/a", "fetch = { proxy = \"10.0.0.1:3128\" }", "4:19", "not a proxy"),
+        ("https://lists.example/a", "fetch = { client_key = \"k\" }", "4:9", "need each other"),
+        ("https://lists.example/a", "fetch = { urls = \"k\" }", "4:11", "unknown key \"urls\" in [list.fetch]"),
+        ("lists/a", "fetch = { interval = \"1h\" }", "4:9", "only for a list whose `source` is an address"),
+    ] {
+        let found = bad(&format!("[[list]]\nname = \"a\"\nsource = \"{source}\"\n{keys}"));
+        assert_eq!(found.len(), 1, "{source} {keys}: {found:#?}");
+        assert!(found[0].starts_with(place) && found[0].contains(says), "{source} {keys}: {found:#?}");
+    }
+    let with = |keys: &str| format!("[[list]]\nname = \"a\"\nsource = \"http://lists.example/a\"\n{keys}");
+    assert!(good(&with(key)).lists[0].fetch.is_some());
+    assert!(bad(&with(&format!("{key}\nfetch = {{ token_file = \"t\" }}")))[0].contains("could read the token"));
+    let local = good(&format!("[[list]]\nname = \"a\"\nsource = \"lists/a\"\n{key}"));
+    assert!(local.lists[0].spec.public_key.is_some() && local.lists[0].fetch.is_none());
 }
 
 #[test]
@@ -310,6 +360,30 @@ fn what_is_written_is_what_is_set() {
     let order = x.spec.order.as_ref().expect("an order");
     assert_eq!((order.effective, order.issued), (Some(UnixTime(1_736_103_600)), Some(UnixTime(1_736_035_200))));
     assert_eq!(y.spec.order, None);
+}
+
+#[test]
+fn the_gate_is_set_for_all_and_for_each_list() {
+    let settings = good(concat!(
+        "[gate]\npublic_suffixes = \"enforce\"\nnever_block = [\"gov.kz\", \"=a.example\"]\nnever_block_file = \"never.txt\"\n",
+        "popular = { file = \"top.csv\", top = 500 }\nmax_growth = \"300%\"\n",
+        "[answer]\ncname = \"page.example\"\n[local.hosts]\n\"router.lan\" = [\"192.168.1.1\"]\n",
+        "[[zone]]\nname = \"zone.example\"\nfile = \"zone\"\n",
+        "[[list]]\nname = \"x\"\nsource = \"x\"\ngate = { top = 0, max_shrink = \"90%\", min_entries = 10 }\n",
+        "answer = { cname = \"other.example\" }\n[[list]]\nname = \"y\"\nsource = \"y\"\n",
+    ));
+    let gate = &settings.gate;
+    assert_eq!(gate.never_block.iter().map(ToString::to_string).collect::<Vec<_>>(), ["gov.kz", "=a.example"]);
+    let never = gate.never_block_file.as_ref().map(|file| (file.path.as_path(), file.shown.as_str()));
+    assert_eq!(never, Some((Path::new("etc/never.txt"), "never.txt")));
+    assert_eq!(gate.popular.as_ref().map(|popular| popular.top), Some(500));
+    let own: Vec<_> = gate.own.iter().map(|(pattern, why)| format!("{pattern} {why}")).collect();
+    let expected = ["=router.lan [local.hosts]", "=zone.example a [[zone]]"];
+    assert_eq!(own[..2], expected);
+    assert_eq!(own[2..], ["=page.example `cname` of an answer", "=other.example `cname` of an answer"]);
+    let [x, y] = [&settings.lists[0].gate, &settings.lists[1].gate];
+    assert_eq!((x.top, x.size.max_shrink, x.size.min_entries, x.size.max_growth), (0, 9_000, 10, 30_000));
+    assert_eq!((y, y.public_suffixes, y.top), (&gate.checks, false, 500));
 }
 
 #[test]

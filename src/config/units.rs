@@ -26,6 +26,8 @@ pub(super) enum UnitError {
     Size,
     /// Not a share.
     Share,
+    /// Not a growth.
+    Growth,
     /// More than 64 bits hold.
     TooLarge,
 }
@@ -36,6 +38,7 @@ impl fmt::Display for UnitError {
             Self::Duration => "not a duration; write a whole number and a unit: 500ms, 2s, 5m, 1h, 7d",
             Self::Size => "not a size; write a whole number and a unit: 512B, 64KiB, 64MiB, 1GiB (or kB, MB, GB)",
             Self::Share => "not a share from 0% to 100%; write it like 5% or 0.25%",
+            Self::Growth => "not a growth; write it like 50% or 300%",
             Self::TooLarge => "the number is too large",
         })
     }
@@ -53,6 +56,16 @@ pub(super) fn size(text: &str) -> Result<u64, UnitError> {
 
 /// `5%` or `0.25%`, in 1/100 of a percent.
 pub(super) fn share(text: &str) -> Result<u32, UnitError> {
+    percent(text, 3).ok().filter(|&share| share <= 10_000).ok_or(UnitError::Share)
+}
+
+/// The same with room for more than all there is: `300%`.
+pub(super) fn growth(text: &str) -> Result<u32, UnitError> {
+    percent(text, 6).map_err(|_| UnitError::Growth)
+}
+
+/// A number with up to `whole_digits` digits before the point, and `%`.
+fn percent(text: &str, whole_digits: usize) -> Result<u32, UnitError> {
     let number = text.strip_suffix('%').ok_or(UnitError::Share)?;
     let (whole, fraction) = number.split_once('.').unwrap_or((number, "0"));
     let digits = |text: &str, most: usize| {
@@ -60,8 +73,7 @@ pub(super) fn share(text: &str) -> Result<u32, UnitError> {
         good.then(|| text.parse::<u32>().ok()).flatten().ok_or(UnitError::Share)
     };
     let scale = if fraction.len() == 1 { 10 } else { 1 };
-    let share = digits(whole, 3)? * 100 + digits(fraction, 2)? * scale;
-    if share <= 10_000 { Ok(share) } else { Err(UnitError::Share) }
+    Ok(digits(whole, whole_digits)? * 100 + digits(fraction, 2)? * scale)
 }
 
 /// A duration the way it is written in the file.
@@ -126,6 +138,8 @@ mod tests {
         for text in ["5", "", "%", "101%", "100.01%", "-1%", "1.%", ".5%", "0.005%", "1e1%"] {
             assert_eq!(share(text), Err(UnitError::Share), "{text}");
         }
+        assert_eq!((growth("300%"), growth("999999.99%")), (Ok(30_000), Ok(99_999_999)));
+        assert!(["1000000%", "-5%", "300", "%"].iter().all(|text| growth(text) == Err(UnitError::Growth)));
     }
 
     proptest! {

@@ -31,6 +31,8 @@ pub(super) enum ValueError {
     Ourselves,
     /// Not a domain name.
     Name(NameError),
+    /// Not a name with a scope.
+    Pattern,
     /// Not a date.
     Date,
     /// A date and time of which it is not known where.
@@ -68,6 +70,9 @@ impl fmt::Display for ValueError {
             Self::ServerAddress => f.write_str("nobody answers at this address (port 0, unspecified or multicast)"),
             Self::Ourselves => f.write_str("this is an address in [server] listen: qalqan would ask itself for ever"),
             Self::Name(error) => write!(f, "not a domain name: {error}"),
+            Self::Pattern => {
+                f.write_str("not a name; write it like example.com (with all below it), =example.com or *.example.com")
+            }
             Self::Date => f.write_str("not a date; write it like 2025-01-05 (midnight UTC) or 2025-01-06T00:00:00+05:00"),
             Self::DateWithoutOffset => f.write_str("a time of day needs its offset from UTC, as in 2025-01-06T00:00:00+05:00"),
             Self::Language => f.write_str("not a language tag (RFC 5646); write it like kk, ru, en or pt-BR"),

@@ -6,7 +6,7 @@ use tokio::sync::{Semaphore, mpsc};
 
 use crate::cache::{Cache, Key};
 use crate::name::Name;
-use crate::upstream::{Ask, Upstream};
+use crate::upstream::{Ask, Reply, Upstream};
 use crate::util::Now;
 use crate::wire::{self, CLASS_IN, rcode};
 
@@ -30,6 +30,24 @@ impl Wanted {
         let name = Name::from_wire(key.name).unwrap_or_else(Name::root);
         let Key { qtype, dnssec_ok, checking_disabled, excepted, .. } = *key;
         Self { ask: Ask { name, qtype, qclass: CLASS_IN, dnssec_ok, checking_disabled }, excepted }
+    }
+
+    /// Puts the answer into the cache, unless it is a failure, which leaves what there is.
+    pub(super) fn keep(&self, reply: &Reply, cache: &Cache, epoch: u64) {
+        let Self { ask, excepted } = self;
+        let failed = reply.bytes.get(3).is_none_or(|byte| u16::from(byte & 0xf) == rcode::SERVFAIL);
+        if failed || (!excepted && wire::targets(&reply.bytes, &mut |_| false).is_none()) {
+            return;
+        }
+        let Ask { name, qtype, dnssec_ok, checking_disabled, .. } = ask;
+        let key = Key {
+            name: name.wire(),
+            qtype: *qtype,
+            dnssec_ok: *dnssec_ok,
+            checking_disabled: *checking_disabled,
+            excepted: *excepted,
+        };
+        cache.insert(&key, &reply.bytes, 0, epoch, Now::read().seconds());
     }
 }
 
@@ -59,19 +77,7 @@ impl Engine {
 
 /// Asks once. A failure leaves what there is; the names in the answer are checked when somebody asks for it.
 async fn again(wanted: Wanted, cache: &Cache, epoch: u64, upstream: &Upstream) {
-    let Wanted { ask, excepted } = wanted;
-    let Ok(reply) = upstream.ask(ask.clone()).await else { return };
-    let failed = reply.bytes.get(3).is_none_or(|byte| u16::from(byte & 0xf) == rcode::SERVFAIL);
-    if failed || (!excepted && wire::targets(&reply.bytes, &mut |_| false).is_none()) {
-        return;
+    if let Ok(reply) = upstream.ask(wanted.ask.clone()).await {
+        wanted.keep(&reply, cache, epoch);
     }
-    let Ask { name, qtype, dnssec_ok, checking_disabled, .. } = &ask;
-    let key = Key {
-        name: name.wire(),
-        qtype: *qtype,
-        dnssec_ok: *dnssec_ok,
-        checking_disabled: *checking_disabled,
-        excepted,
-    };
-    cache.insert(&key, &reply.bytes, 0, epoch, Now::read().seconds());
 }

@@ -2,7 +2,9 @@
 
 use std::sync::Arc;
 
-use crate::cache::{Age, Key};
+use tokio::time::timeout;
+
+use crate::cache::{Age, Asked, Key};
 use crate::event::AnswerKind;
 use crate::name::{Name, NameBuf};
 use crate::policy::{self, Respond, respond};
@@ -15,6 +17,7 @@ use crate::util::Now;
 use crate::wire::{self, CLASS_IN, Ede, Opt, Owner, Query, Section, Writer, ede, rcode, rtype};
 
 use super::decide::{Decider, Look, Peer, plain};
+use super::refresh::Wanted;
 use super::targets::{self, Targets};
 use super::{Engine, Routes};
 
@@ -49,7 +52,8 @@ impl Engine {
             Look::Forward { query, excepted } => self.forward(task, &query, excepted).await,
             Look::Chase { query, found, target, len } => {
                 let routes = self.routes.load();
-                Some(task.chase(&routes, snapshot, &query, &found, target, len).await)
+                // Boxed, as other rare ways below: what waits for upstreams shall be small.
+                Some(Box::pin(task.chase(&routes, snapshot, &query, &found, target, len)).await)
             }
         }
     }
@@ -60,7 +64,8 @@ impl Engine {
         let epoch = self.cache.as_ref().map_or(0, |cache| cache.epoch());
         let routes = self.routes.load();
         if routes.local.covers(&task.decider.name) {
-            let answer = routes.local.answer(task.message, task.peer.address, task.peer.transport).await?;
+            let answer = routes.local.answer(task.message, task.peer.address, task.peer.transport);
+            let answer = Box::pin(answer).await?;
             task.decider.count(Counter::Local);
             return Some(task.relay(query, &answer));
         }
@@ -81,21 +86,31 @@ impl Engine {
                 task.decider.hit(snapshot, shadow, Some(target), peer, query, AnswerKind::Passed, Now::read());
             })
         };
+        let generation = if matches!(targets, Targets::Unknown) { snapshot.generation() } else { 0 };
+        let mut written = None;
         if let (Some(cache), false) = (&self.cache, matches!(targets, Targets::Broken)) {
-            let generation = if matches!(targets, Targets::Unknown) { snapshot.generation() } else { 0 };
             match id {
                 Some(id) => cache.checked(&key, id, generation),
-                None => _ = cache.insert(&key, &bytes, generation, epoch, Now::read().seconds()),
+                None => {
+                    let limit = task.peer.limit(query);
+                    task.room_for(&bytes);
+                    let asked = Asked { message: task.message, query, limit };
+                    let to = (&asked, &mut task.out[..]);
+                    written = cache.insert_answering(&key, &bytes, generation, epoch, Now::read().seconds(), to);
+                }
             }
         }
         match targets {
             Targets::Broken => Some(task.unusable(query)),
             Targets::Blocked(rule, target) => {
-                task.blocked_target(&routes, snapshot, query, &rule, &target, &bytes).await
+                Box::pin(task.blocked_target(&routes, snapshot, query, &rule, &target, &bytes)).await
             }
             Targets::Unknown | Targets::Shadowed => {
                 task.decider.count(from);
-                Some(task.relay(query, &bytes))
+                Some(match written {
+                    Some(len) => task.done(len),
+                    None => task.relay(query, &bytes),
+                })
             }
         }
     }
@@ -118,7 +133,26 @@ impl Engine {
             return Err(answer);
         }
         let ask = task.ask(query, task.decider.name.to_name());
-        let reply = routes.upstream.ask(ask).await;
+        let reply = match self.cache.as_ref().filter(|cache| cache.has_stale(key, Now::read().seconds())) {
+            None => routes.upstream.ask(ask).await,
+            Some(cache) => {
+                let (upstream, wanted) = (Arc::clone(&routes.upstream), Wanted::new(key));
+                let mut asking = Box::pin(async move { upstream.ask(ask).await });
+                match timeout(cache.stale_after(), asking.as_mut()).await {
+                    Ok(reply) => reply,
+                    Err(_) => {
+                        // The client has waited long enough; who comes later gets what comes later.
+                        let cache = Arc::clone(cache);
+                        tokio::spawn(async move {
+                            if let Ok(reply) = asking.await {
+                                wanted.keep(&reply, &cache, epoch);
+                            }
+                        });
+                        Err(Failure::Slow)
+                    }
+                }
+            }
+        };
         let failed = |reply: &Reply| reply.bytes.get(3).is_some_and(|&byte| u16::from(byte & 0xf) == rcode::SERVFAIL);
         match &reply {
             Ok(good) if !failed(good) => {}
@@ -257,11 +291,15 @@ impl Task<'_> {
         }
     }
 
+    /// Makes room for an answer with our question instead of theirs, and our OPT with their extended errors.
+    fn room_for(&mut self, answer: &[u8]) {
+        self.out.resize((answer.len() + 1024).clamp(wire::UDP_EDNS, wire::STREAM_MAX), 0);
+    }
+
     /// Passes an answer on.
     fn relay(&mut self, query: &Query, answer: &[u8]) -> Vec<u8> {
         let limit = self.peer.limit(query);
-        // The answer, our question instead of theirs, and our OPT with their extended errors.
-        self.out.resize((answer.len() + 1024).clamp(wire::UDP_EDNS, wire::STREAM_MAX), 0);
+        self.room_for(answer);
         let mut scratch = Vec::new();
         match wire::relay(answer, self.message, query, limit, &mut self.out, &mut scratch) {
             Ok(relayed) => self.done(relayed.len),

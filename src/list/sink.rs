@@ -5,11 +5,13 @@ use std::fmt;
 use std::sync::Arc;
 
 use super::entry::{self, Problem, Reason, Top};
-use super::text::Line;
+use super::text::{Line, Lines};
 use super::{FileReport, Format, MAX_SHOWN, Parsed, Refusal, Rejection, Spec, detect};
 use crate::name::NameBuf;
 use crate::rule::{Effect, Kind, Order, Role, RulesBuilder, Scope};
 
+/// So many lines are written by a machine.
+const MACHINE_MADE: u64 = 1000;
 /// The most characters of an entry that are shown.
 const MAX_ENTRY_SHOWN: usize = 80;
 
@@ -178,6 +180,16 @@ impl<'a> Sink<'a> {
         }
     }
 
+    /// Machines end every line. A long list that stops within one is more likely a download that was cut; a short one, a
+    /// person's. It is used all the same: how much is missing, the gate looks at.
+    pub fn warn_if_cut(&mut self, text: &str) {
+        if self.report.lines < MACHINE_MADE || text.ends_with(['\n', '\r', '\0', '\u{1a}']) {
+            return;
+        }
+        let last = Lines::new(text).last().unwrap_or(Line { number: 1, text: "" });
+        self.warn(last, 0, last.text, "the file ends within this line: it may have been cut off");
+    }
+
     /// The verdict: one typing error never refuses a file, but a file of which nothing could be
     /// used, or too much could not, is more likely the wrong file.
     pub fn finish(mut self, text: &str) -> Result<Parsed, Refusal> {
@@ -228,6 +240,19 @@ pub(super) fn shorten(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_long_list_that_ends_within_a_line_is_remarked_on() {
+        let spec = Spec::new("l", "l".into(), Format::Auto);
+        let warnings = |text: &str| {
+            let parsed = super::super::parse(&spec, &"l".into(), text.as_bytes()).expect("a list");
+            parsed.report.warnings.into_iter().map(|warning| (warning.line, warning.entry)).collect::<Vec<_>>()
+        };
+        let long: String = (0..1000).map(|number| format!("n{number}.example\n")).collect();
+        assert_eq!(warnings(&long), []);
+        assert_eq!(warnings(&format!("{long}google.co")), [(1001, "google.co".to_owned())]);
+        assert_eq!(warnings("a.example\nb.example"), [], "people forget the last line end");
+    }
 
     #[test]
     fn what_is_shown_is_short_and_harmless() {

@@ -26,6 +26,8 @@ pub struct SourceFile {
 pub enum SourceError {
     /// Nothing at the path.
     Missing(PathBuf),
+    /// A list from the web that never came.
+    NotFetched(Arc<str>),
     /// A symlink in the folder leads nowhere.
     BrokenLink(PathBuf),
     /// Neither a file nor a folder.
@@ -56,6 +58,7 @@ impl SourceError {
         match self {
             Self::Missing(path) | Self::BrokenLink(path) | Self::NotAFile(path) | Self::TooMany(path) => path,
             Self::TooLarge { path, .. } | Self::Io { path, .. } => path,
+            Self::NotFetched(shown) => Path::new(&**shown),
         }
     }
 }
@@ -65,6 +68,10 @@ impl fmt::Display for SourceError {
         let path = self.path().display();
         match self {
             Self::Missing(_) => write!(f, "{path}: no such file or folder; create it or correct the list's `source`"),
+            Self::NotFetched(_) => write!(
+                f,
+                "{path}: not fetched yet; `qalqan fetch` with the list's name tries it now and says what is wrong"
+            ),
             Self::BrokenLink(_) => write!(f, "{path}: a symbolic link that leads nowhere; mend or remove it"),
             Self::NotAFile(_) => write!(f, "{path}: neither a file nor a folder; a list is read from one of these"),
             Self::TooLarge { limit, .. } => {
@@ -98,6 +105,7 @@ impl std::error::Error for SourceError {
 pub fn files(spec: &Spec) -> Result<Vec<SourceFile>, SourceError> {
     let path = &spec.source;
     let meta = fs::metadata(path).map_err(|error| match error.kind() {
+        io::ErrorKind::NotFound if spec.fetched => SourceError::NotFetched(spec.shown.as_str().into()),
         io::ErrorKind::NotFound if is_there(path) => SourceError::BrokenLink(path.clone()),
         io::ErrorKind::NotFound => SourceError::Missing(path.clone()),
         _ => failed(path, "look at", error),

@@ -32,7 +32,7 @@ fn rules(parsed: &Parsed) -> Vec<String> {
     let show = |rule: crate::rule::RuleView<'_>| {
         let mark = if rule.kind.effect == Effect::Allow { "@@" } else { "" };
         let mut shown = format!("{} {mark}", rule.line);
-        show_pattern(rule.name, rule.kind.scope, &mut shown).expect("a string takes all");
+        show_pattern(rule.name().wire(), rule.kind.scope, &mut shown).expect("a string takes all");
         shown
     };
     parsed.rules.iter().map(show).collect()

@@ -147,6 +147,8 @@ mod tests {
             entries: 0,
             rejected: 0,
             error: None,
+            refused: None,
+            gate: super::super::report::GateReport::default(),
             took: Duration::ZERO,
         };
         let posted = |generation, report: &ListReport| Posted {

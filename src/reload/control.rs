@@ -19,6 +19,7 @@ use super::report::{Loaded, Missing};
 use super::voice::{self, Voice};
 use super::watch::{Events, Watch, absolute};
 use crate::config::Settings;
+use crate::signature;
 use crate::util::{Now, UnixTime};
 
 /// The longest `quiet` a start goes by.
@@ -89,7 +90,7 @@ pub fn first(settings: &Settings, loader: &mut Loader) -> Result<Loaded, StartEr
     // Nobody is answered yet: a file still being written is waited for, but not for minutes.
     let quiet = settings.reload.quiet.min(LONGEST_START_QUIET);
     loader.set_quiet(quiet, quiet * 4);
-    let loaded = loader.load(&settings.lists);
+    let loaded = loader.load(settings);
     if loaded.missing.is_empty() || settings.start_without_lists {
         return Ok(loaded);
     }
@@ -134,6 +135,7 @@ impl<T: Target> Control<T> {
         let (watch, events) = Watch::new();
         let mut voice = Voice::default();
         voice.tell(&loaded.reports, true);
+        voice.tell_gate(loaded, true);
         let took = loaded.reports.iter().map(|report| report.took).sum();
         voice::tell_publish(published.generation, loaded, took);
         let now = Now::read();
@@ -262,10 +264,11 @@ impl<T: Target> Work<T> {
         // What was heard has been waited for. A writer that never stops must not hold up the other lists.
         let quiet = self.settings.reload.quiet;
         self.loader.set_quiet(quiet, if asked { quiet * 4 } else { Duration::ZERO });
-        let loaded = self.loader.load(&self.settings.lists);
+        let loaded = self.loader.load(&self.settings);
         let retry = loaded.retry || flux;
         self.voice.tell(&loaded.reports, asked);
         self.board.post(|posted| posted.reports = loaded.reports.as_slice().into());
+        self.voice.tell_gate(&loaded, asked);
         if asked || changed || loaded.changed {
             self.publish(loaded, started);
         } else if self.dates.due(Now::read()) {
@@ -333,7 +336,16 @@ impl<T: Target> Work<T> {
     /// Watches everything the settings name.
     fn arm(&mut self) {
         let sources = self.settings.lists.iter().map(|list| list.spec.source.as_path());
-        let paths: Vec<PathBuf> = sources.chain([self.settings.path.as_path()]).map(absolute).collect();
+        let gate = &self.settings.gate;
+        let beside = [
+            gate.never_block_file.as_ref().map(|file| file.path.as_path()),
+            gate.popular.as_ref().map(|popular| popular.file.path.as_path()),
+            Some(self.loader.decisions_path()).filter(|path| !path.as_os_str().is_empty()),
+            Some(self.settings.path.as_path()),
+        ];
+        let mut paths: Vec<PathBuf> = sources.chain(beside.into_iter().flatten()).map(absolute).collect();
+        let signed = self.settings.lists.iter().filter(|list| list.spec.public_key.is_some());
+        paths.extend(signed.map(|list| absolute(&signature::beside(&list.spec.source))));
         self.watch.arm(paths.iter().map(PathBuf::as_path));
     }
 }

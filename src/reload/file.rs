@@ -1,7 +1,7 @@
 //! Reads a file whole or not at all: what is still being written is not taken.
 
-use std::fs::{self, Metadata};
-use std::io;
+use std::fs::{self, File, Metadata};
+use std::io::{self, Read};
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::sync::Arc;
@@ -10,9 +10,13 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use super::report::LoadError;
 use crate::list::{self, SourceFile, Spec};
+use crate::signature;
 
 /// How often a file that changes under the reading is read again.
 const TRIES: usize = 5;
+
+/// How long the signature of a changed file is waited for before the file counts as wrongly signed.
+const SIGNATURE_GRACE: Duration = Duration::from_secs(10);
 
 /// Two writes within this time may leave the same time stamp (coarse clocks, network file systems): a stat younger
 /// than this is no proof that the content is the same.
@@ -69,6 +73,17 @@ pub(super) struct Seen {
 }
 
 impl Seen {
+    /// A file as it is now, before it is read.
+    pub(super) fn of(path: &Path) -> io::Result<Self> {
+        let stat = Stat::of(path)?;
+        Ok(Self { stat, proof: stat.age().is_some_and(|age| age > STAMP_DOUBT) })
+    }
+
+    /// The file surely is the same at both looks.
+    pub(super) fn proves_same(&self, now: &Self) -> bool {
+        self.proves(&now.stat)
+    }
+
     /// The file surely has not changed since.
     pub(super) fn proves(&self, now: &Stat) -> bool {
         self.proof && self.stat == *now
@@ -123,11 +138,34 @@ pub(super) fn read(spec: &Spec, file: &SourceFile) -> Result<(Vec<u8>, Seen), Lo
         let bytes = list::read(spec, file).map_err(|error| LoadError::Source(Arc::new(error)))?;
         let after = stat(file)?;
         if before == after && bytes.len() as u64 == after.size {
+            vouched(spec, file, &after, &bytes)?;
             return Ok((bytes, Seen { stat: after, proof }));
         }
         sleep(Duration::from_millis(20));
     }
     Err(LoadError::Torn(Arc::clone(&file.shown)))
+}
+
+/// Whether the content is signed, where it has to be. A file that changed a moment ago may be ahead of its signature.
+fn vouched(spec: &Spec, file: &SourceFile, stat: &Stat, bytes: &[u8]) -> Result<(), LoadError> {
+    let Some(key) = &spec.public_key else { return Ok(()) };
+    let path = signature::beside(&file.path);
+    let read = || -> io::Result<Vec<u8>> {
+        // As for lists: pipes and devices are never opened.
+        if !fs::metadata(&path)?.is_file() {
+            return Err(io::ErrorKind::NotFound.into());
+        }
+        let mut signature = Vec::new();
+        File::open(&path)?.take(signature::MAX_BYTES).read_to_end(&mut signature)?;
+        Ok(signature)
+    };
+    let why = match read().map(|signature| key.verify(bytes, &signature)) {
+        Ok(Ok(_)) => return Ok(()),
+        Ok(Err(why)) => Some(why),
+        Err(_) => None,
+    };
+    let awaited = stat.age().is_some_and(|age| age < SIGNATURE_GRACE);
+    Err(LoadError::Signature { path: Arc::clone(&file.shown), why, awaited })
 }
 
 /// [`Stat::of`] with the path in the error.
@@ -149,6 +187,33 @@ mod tests {
         assert!(Seen { stat, proof: true }.proves(&stat));
         fs::write(&path, "other").expect("written");
         assert!(!Seen { stat, proof: true }.proves(&Stat::of(&path).expect("there")));
+    }
+
+    #[test]
+    fn a_signature_may_come_a_little_later_than_its_file_but_not_never() {
+        // From the documentation of minisign-verify: a signature of `test`.
+        const KEY: &str = "RWQf6LRCGA9i53mlYecO4IzT51TGPpvWucNSCh1CBM0QTaLn73Y7GFO3";
+        const SIGNATURE: &str = "untrusted comment: signature from minisign secret key\n\
+            RUQf6LRCGA9i559r3g7V1qNyJDApGip8MfqcadIgT9CuhV3EMhHoN1mGTkUidF/z7SrlQgXdy8ofjb7bNJJylDOocrCo8KLzZwo=\n\
+            trusted comment: timestamp:1633700835\tfile:test\tprehashed\n\
+            wLMDjy9FLAuxZ3q4NlEvkgtyhrr0gtTu6KC4KBJdITbbOeAi1zBIYo0v4iTgt8jJpIidRJnp94ABQkJAgAooBQ==";
+        let dir = tempfile::tempdir().expect("a folder");
+        let file = SourceFile { path: dir.path().join("a"), shown: "a".into() };
+        fs::write(&file.path, "test").expect("written");
+        let mut spec = Spec::new("a", file.path.clone(), list::Format::Auto);
+        spec.public_key = signature::PublicKey::parse(KEY).ok();
+        let young = read(&spec, &file).map(drop).expect_err("no signature");
+        assert!(young.passes() && young.to_string().contains("read once a.minisig has come"), "{young}");
+        let old = Stat { changed: (1_700_000_000, 0), ..Stat::of(&file.path).expect("there") };
+        let never = vouched(&spec, &file, &old, b"test").expect_err("no signature");
+        assert!(!never.passes() && never.to_string().contains("there is no readable a.minisig"), "{never}");
+        fs::write(signature::beside(&file.path), SIGNATURE).expect("written");
+        assert!(read(&spec, &file).is_ok());
+        let wrong = vouched(&spec, &file, &old, b"tent").expect_err("another content");
+        assert!(!wrong.passes() && wrong.to_string().contains("not of this content"), "{wrong}");
+        fs::remove_file(signature::beside(&file.path)).expect("removed");
+        fs::create_dir(signature::beside(&file.path)).expect("made");
+        assert!(vouched(&spec, &file, &old, b"test").is_err());
     }
 
     #[test]

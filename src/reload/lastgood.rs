@@ -10,19 +10,17 @@
 use std::collections::HashSet;
 use std::fmt;
 use std::fs::{self, File};
-use std::io::{self, Read, Write};
+use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
 use super::report::Digest;
-use crate::util::{UnixTime, slug};
+use crate::util::{self, TEMPORARY, UnixTime, slug};
 
 /// Ends the names of contents.
 const COPY: &str = ".copy";
-/// Begins the names of files that are being written.
-const TEMPORARY: &str = ".tmp-";
 /// Larger manifests are not ours.
 const MAX_MANIFEST: u64 = 64 << 20;
 
@@ -54,12 +52,20 @@ pub(super) struct Entry {
     pub(super) size: u64,
     /// When it was accepted, in seconds since 1970.
     pub(super) accepted: i64,
+    /// How many entries it had, for those that count.
+    #[serde(default)]
+    pub(super) entries: Option<u64>,
 }
 
 impl Entry {
     /// For a content accepted at `accepted`.
     pub(super) fn new(file: &str, sha256: Digest, size: u64, accepted: UnixTime) -> Self {
-        Self { file: file.to_owned(), sha256: sha256.to_string(), size, accepted: accepted.0 }
+        Self { file: file.to_owned(), sha256: sha256.to_string(), size, accepted: accepted.0, entries: None }
+    }
+
+    /// With its number of entries.
+    pub(super) fn with_entries(self, entries: u64) -> Self {
+        Self { entries: Some(entries), ..self }
     }
 }
 
@@ -171,23 +177,9 @@ fn read_at_most(path: &Path, limit: u64) -> io::Result<Vec<u8>> {
     Ok(bytes)
 }
 
-/// Writes beside, syncs, renames into place: a reader or a crash sees the old or the new content, never a part.
+/// [`util::write_whole`] with the path in the error.
 fn write_whole(path: &Path, bytes: &[u8]) -> Result<(), CopyError> {
-    let name = path.file_name().unwrap_or_default().to_string_lossy();
-    let beside = path.with_file_name(format!("{TEMPORARY}{}-{name}", std::process::id()));
-    let written = File::create(&beside).and_then(|mut file| {
-        file.write_all(bytes)?;
-        file.sync_all()
-    });
-    let done = written.and_then(|()| fs::rename(&beside, path)).and_then(|()| match path.parent() {
-        Some(folder) => File::open(folder)?.sync_all(),
-        None => Ok(()),
-    });
-    done.map_err(|error| {
-        // Half a copy on a full disk only makes it fuller.
-        let _ = fs::remove_file(&beside);
-        CopyError::io("write", path, error)
-    })
+    util::write_whole(path, bytes).map_err(|error| CopyError::io("write", path, error))
 }
 
 /// Why a copy could not be kept or used.

@@ -56,6 +56,8 @@ pub struct Source {
     pub refused: bool,
     /// Its rules; none if nothing of it is in force.
     rules: Option<Arc<FileRules>>,
+    /// Numbers of the rules that the gate holds, sorted.
+    held: Arc<[u32]>,
 }
 
 /// One order.
@@ -80,7 +82,7 @@ pub struct Share {
     pub order: Arc<Order>,
     /// Distinct patterns.
     pub names: u64,
-    /// Fingerprint of these.
+    /// Fingerprint of those that are not held.
     print: [u8; 16],
     /// Where they are: file, number of the kind in it.
     kinds: Vec<(u32, u32)>,
@@ -95,6 +97,8 @@ pub struct Gaps {
     pub shadow: u64,
     /// Allow rules (or an RPZ passthru of an earlier list) take them back.
     pub excepted: u64,
+    /// The gate holds them.
+    pub held: u64,
     /// Entries that are no usable names.
     pub rejected: u64,
     /// Order files whose present content is refused; what is new in it is not known.
@@ -299,7 +303,7 @@ fn is_live(order: &Order, now: UnixTime) -> bool {
 fn pattern(rule: &RuleView<'_>) -> String {
     let mut pattern = String::new();
     // Writing to a String cannot fail.
-    let _ = show_pattern(rule.name, rule.kind.scope, &mut pattern);
+    let _ = show_pattern(rule.name().wire(), rule.kind.scope, &mut pattern);
     pattern
 }
 

@@ -5,16 +5,19 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::gate::{Decisions, Gate, Held, SizeChange};
 use crate::list::{FileReport, Format, Refusal, SourceError};
-use crate::rule::{FileRules, Mode, Role};
+use crate::rule::{Mode, Role};
+use crate::set::Part;
+use crate::signature::{self, SignatureError};
 pub use crate::util::Digest;
 use crate::util::UnixTime;
 
 /// Everything one load gave.
 #[derive(Clone, Debug, Default)]
 pub struct Loaded {
-    /// The rules in force: index of the list in config order, rules of one of its files.
-    pub parts: Vec<(u16, Arc<FileRules>)>,
+    /// The rules of all files, and which of them are held.
+    pub parts: Vec<Part>,
     /// One a list, in config order.
     pub reports: Vec<ListReport>,
     /// Whether `parts` differ from those of the load before.
@@ -23,12 +26,18 @@ pub struct Loaded {
     pub missing: Vec<Missing>,
     /// A file was still being written: load again soon.
     pub retry: bool,
+    /// What the entries were compared with.
+    pub gate: Arc<Gate>,
+    /// What the operator has decided about held entries.
+    pub decisions: Arc<Decisions>,
+    /// Files of the gate that cannot be used as they are.
+    pub gate_troubles: Vec<String>,
 }
 
 impl Loaded {
     /// Rules in force, over all lists.
     pub fn rules(&self) -> usize {
-        self.parts.iter().map(|(_, rules)| rules.len()).sum()
+        self.parts.iter().map(|part| part.rules.len() - part.held.len()).sum()
     }
 
     /// Lists of which something could not be taken as it stands in the source.
@@ -67,8 +76,36 @@ pub struct ListReport {
     pub rejected: u64,
     /// The first thing that went wrong, if anything did.
     pub error: Option<LoadError>,
+    /// The version in the source, if it is not taken because it changes the list too much.
+    pub refused: Option<Arc<SizeChange>>,
+    /// What the gate says of its entries.
+    pub gate: GateReport,
     /// Reading and parsing.
     pub took: Duration,
+}
+
+/// What the gate says of the entries of a list. Every count is exact.
+#[derive(Clone, Debug, Default)]
+pub struct GateReport {
+    /// Held, and nobody has decided.
+    pub open: u64,
+    /// Held for good.
+    pub dismissed: u64,
+    /// Enforced by the operator's word.
+    pub released: u64,
+    /// Entries that allow rules leave nothing of.
+    pub excepted: u64,
+    /// Of those held, how many were enforced until this load.
+    pub taken_back: u64,
+    /// The first of them, at most [`crate::gate::MAX_HELD`], whatever was decided.
+    pub entries: Arc<[Held]>,
+}
+
+impl GateReport {
+    /// Not enforced.
+    pub fn held(&self) -> u64 {
+        self.open + self.dismissed
+    }
 }
 
 impl ListReport {
@@ -195,6 +232,17 @@ pub enum LoadError {
         /// Why.
         why: Arc<Refusal>,
     },
+    /// It has no signature that vouches for it, or not yet.
+    Signature {
+        /// As the operator wrote it.
+        path: Arc<str>,
+        /// Why not; without it, there is no signature.
+        why: Option<SignatureError>,
+        /// The file is so new that its signature may be on its way.
+        awaited: bool,
+    },
+    /// The list as a whole would change too much.
+    Size(Arc<SizeChange>),
     /// A symbolic link that leads nowhere.
     Dangling(Arc<str>),
     /// More lists than a rule can refer to.
@@ -212,7 +260,7 @@ impl LoadError {
 
     /// Trying again soon may help without anybody doing anything.
     pub(super) fn passes(&self) -> bool {
-        matches!(self, Self::Unsettled(_) | Self::Torn(_))
+        matches!(self, Self::Unsettled(_) | Self::Torn(_) | Self::Signature { awaited: true, .. })
     }
 }
 
@@ -228,6 +276,20 @@ impl fmt::Display for LoadError {
                 write!(f, "{path} changed each time it was read; write it aside and rename it into place")
             }
             Self::Refused { path, why } => write!(f, "{path} is refused: {why}"),
+            Self::Signature { path, awaited: true, .. } => {
+                write!(f, "{path} is not signed yet; it is read once {path}{} has come", signature::ENDING)
+            }
+            Self::Signature { path, why: Some(why), .. } => write!(
+                f,
+                "{path} is refused: {path}{} does not vouch for it: {why}; sign it again (minisign -S)",
+                signature::ENDING
+            ),
+            Self::Signature { path, why: None, .. } => write!(
+                f,
+                "{path} is refused: there is no readable {path}{}, and the list has a `public_key`; sign it (minisign -S)",
+                signature::ENDING
+            ),
+            Self::Size(change) => write!(f, "the new version is not taken: {change}"),
             Self::Dangling(path) => write!(f, "{path} is a symbolic link to nothing; mend or remove the link"),
             Self::TooManyLists => write!(f, "more than {} lists are configured; join some into a folder", u16::MAX),
         }

@@ -3,11 +3,11 @@
 use std::collections::HashSet;
 use std::fmt;
 
-use psl::Psl;
 use serde::Serialize;
 
+use crate::gate::{self, Decisions, Verdict};
 use crate::name::NameBuf;
-use crate::rule::{Effect, Mode, RpzAction, Scope, show_pattern};
+use crate::rule::{Effect, Mode, Scope, show_pattern};
 use crate::set::Match;
 use crate::snapshot::Snapshot;
 
@@ -22,7 +22,8 @@ pub struct Review {
     /// Block entries that allow rules make exceptions to; usually that is what the exceptions are for. Of entries that
     /// a list repeats only the first is counted.
     pub partly_shadowed: u64,
-    /// Entries under which anybody can have a name (`com`, `us.com`, `myshopify.com`), allow entries included.
+    /// Entries under which anybody can have a name (`com`, `us.com`, `myshopify.com`): allow entries, and block entries of
+    /// lists whose gate does not hold them.
     pub public_suffixes: Found<Place>,
     /// One a list, in config order.
     pub lists: Vec<ListReview>,
@@ -75,32 +76,34 @@ pub struct Shadowed {
 }
 
 /// Looks through all rules in force. Takes about a microsecond a rule: for reloads and reports.
-pub fn review(snapshot: &Snapshot) -> Review {
+///
+/// What the operator has released is no finding any more; what the gate holds is not in force, and reported by it.
+pub fn review(snapshot: &Snapshot, decisions: &Decisions) -> Review {
     let lists = snapshot.lists().iter().map(|list| ListReview { list: list.name.to_string(), ..ListReview::default() });
     let mut review = Review { lists: lists.collect(), ..Review::default() };
     let mut partly = HashSet::new();
-    let mut name = NameBuf::new();
-    snapshot.set().each(|rule| {
-        if name.set_wire(snapshot.set().rule(rule.id).name).is_err() {
-            return;
-        }
-        if is_public_suffix(&name) {
-            review.public_suffixes.add(|| place(snapshot, &rule));
+    let (mut shadowed, mut public_suffixes) = (First::default(), First::default());
+    snapshot.set().each(|rule, name| {
+        let list = snapshot.lists().get(usize::from(rule.list)).map_or("", |list| &list.name);
+        let decided = || decisions.of(list, rule.kind.scope, name.wire()).map(|decision| decision.verdict);
+        if gate::is_public_suffix(name.wire()) && decided() != Some(Verdict::Released) {
+            public_suffixes.add(snapshot, &rule, || place(snapshot, &rule));
         }
         if let Some(counts) = review.lists.get_mut(usize::from(rule.list)) {
-            count(snapshot, &rule, &name, counts);
+            count(snapshot, &rule, name, counts);
         }
         if excepts(snapshot, &rule) {
-            snapshot.set().holders(&name, |above| {
+            snapshot.set().holders(name, |above| {
                 let partial = above.below > 0 && above.kind.scope != Scope::Exact;
                 if partial && is_block(&above) {
                     partly.insert(above.id);
                 }
             });
         } else if is_block(&rule) {
-            match Allowed::of(snapshot, &name).of_scope(rule.kind.scope) {
+            match Allowed::of(snapshot, name).of_scope(rule.kind.scope) {
                 Cover::Whole(allow) => {
-                    review.shadowed.add(|| Shadowed { entry: place(snapshot, &rule), allow: place(snapshot, &allow) });
+                    let make = || Shadowed { entry: place(snapshot, &rule), allow: place(snapshot, &allow) };
+                    shadowed.add(snapshot, &rule, make);
                 }
                 Cover::Part => _ = partly.insert(rule.id),
                 Cover::None => {}
@@ -109,9 +112,10 @@ pub fn review(snapshot: &Snapshot) -> Review {
     });
     partly.retain(|&id| {
         let rule = snapshot.set().rule(id);
-        name.set_wire(rule.name).is_ok()
-            && !matches!(Allowed::of(snapshot, &name).of_scope(rule.kind.scope), Cover::Whole(_))
+        !matches!(Allowed::of(snapshot, &rule.name()).of_scope(rule.kind.scope), Cover::Whole(_))
     });
+    review.shadowed = shadowed.found();
+    review.public_suffixes = public_suffixes.found();
     review.partly_shadowed = partly.len() as u64;
     review
 }
@@ -141,13 +145,50 @@ impl Review {
     }
 }
 
-impl<T> Found<T> {
-    /// One more; `make` is only called if it is to be shown.
-    fn add(&mut self, make: impl FnOnce() -> T) {
+/// Where an entry stands, as numbers: list, file, line.
+type Rank = (u16, u32, u32);
+
+/// The first of many findings by list, file and line, in whatever order they come.
+struct First<T> {
+    count: u64,
+    held: Vec<(Rank, T)>,
+    /// What does not come before this need not be held.
+    before: Option<Rank>,
+}
+
+impl<T> First<T> {
+    /// One more, about `rule`; `make` is only called if it may have to be shown.
+    fn add(&mut self, snapshot: &Snapshot, rule: &Match<'_>, make: impl FnOnce() -> T) {
         self.count += 1;
-        if self.shown.len() < MAX_FINDINGS {
-            self.shown.push(make());
+        let rank = (rule.list, rule.part, snapshot.set().rule(rule.id).line);
+        if self.before.is_some_and(|before| rank >= before) {
+            return;
         }
+        self.held.push((rank, make()));
+        if self.held.len() == 2 * MAX_FINDINGS {
+            self.cut();
+        }
+    }
+
+    /// Leaves only the first.
+    fn cut(&mut self) {
+        self.held.sort_by_key(|&(rank, _)| rank);
+        self.held.truncate(MAX_FINDINGS);
+        if self.held.len() == MAX_FINDINGS {
+            self.before = self.held.last().map(|&(rank, _)| rank);
+        }
+    }
+
+    /// What is to be shown.
+    fn found(mut self) -> Found<T> {
+        self.cut();
+        Found { count: self.count, shown: self.held.into_iter().map(|(_, found)| found).collect() }
+    }
+}
+
+impl<T> Default for First<T> {
+    fn default() -> Self {
+        Self { count: 0, held: Vec::new(), before: None }
     }
 }
 
@@ -173,7 +214,7 @@ pub fn place(snapshot: &Snapshot, found: &Match<'_>) -> Place {
     let rule = snapshot.set().rule(found.id);
     let mut pattern = String::new();
     // Writing to a String cannot fail.
-    let _ = show_pattern(rule.name, rule.kind.scope, &mut pattern);
+    let _ = show_pattern(rule.name().wire(), rule.kind.scope, &mut pattern);
     let list = snapshot.lists().get(usize::from(found.list)).map_or("", |list| &list.name);
     let file = snapshot.set().parts().get(found.part as usize).map_or("", |part| part.rules.path());
     Place { list: list.to_owned(), file: file.to_owned(), line: rule.line, rule: pattern }
@@ -186,7 +227,7 @@ struct Allowed<'a> {
     below: Option<Match<'a>>,
 }
 
-/// How much of a pattern is allowed.
+/// How much of a pattern is allowed, and by which rule.
 enum Cover<'a> {
     /// All of it.
     Whole(Match<'a>),
@@ -216,11 +257,12 @@ impl<'a> Allowed<'a> {
 
     /// How much of a pattern of this scope on the name they cover.
     fn of_scope(&self, scope: Scope) -> Cover<'a> {
-        match (scope, self.itself, self.below) {
-            (Scope::Exact, Some(allow), _) | (Scope::Below, _, Some(allow)) => Cover::Whole(allow),
-            (Scope::Subtree, Some(allow), Some(_)) => Cover::Whole(allow),
-            (Scope::Subtree, Some(_), None) | (Scope::Subtree, None, Some(_)) => Cover::Part,
-            _ => Cover::None,
+        match gate::cover(scope, self.itself.is_some(), self.below.is_some()) {
+            gate::Cover::Whole => {
+                self.itself.filter(|_| scope != Scope::Below).or(self.below).map_or(Cover::None, Cover::Whole)
+            }
+            gate::Cover::Part => Cover::Part,
+            gate::Cover::None => Cover::None,
         }
     }
 }
@@ -269,32 +311,7 @@ fn excepts(snapshot: &Snapshot, rule: &Match<'_>) -> bool {
 
 /// A rule an exception can take the effect of.
 fn is_block(rule: &Match<'_>) -> bool {
-    !matches!(rule.kind.effect, Effect::Allow | Effect::Rpz(RpzAction::Passthru))
-}
-
-/// Whether names directly below this one, or one further down, are handed out to anybody (publicsuffix.org, private
-/// domains included).
-///
-/// Hosts that a provider's wildcard makes suffixes (`*.compute-1.amazonaws.com`) are not meant: each is one customer's.
-fn is_public_suffix(name: &NameBuf) -> bool {
-    // Stands in no list, so that only a wildcard can make a suffix of it.
-    const STRANGER: &[u8] = b"-";
-    let count = name.label_count();
-    let labels = |count: usize| (0..name.label_count()).rev().map(|index| name.label(index)).take(count);
-    // The length of its text: without the first length octet and the root.
-    let len = name.wire().len().saturating_sub(2);
-    let below = psl::List.find(labels(count).chain([STRANGER]));
-    if below.typ.is_some() && below.len == len + 1 + STRANGER.len() {
-        return true;
-    }
-    let itself = psl::List.find(labels(count));
-    if itself.typ.is_none() || itself.len != len {
-        return false;
-    }
-    let above = len.saturating_sub(name.label(0).len());
-    let beside = psl::List.find(labels(count.saturating_sub(1)).chain([STRANGER]));
-    let by_wildcard = beside.typ.is_some() && beside.len == above + STRANGER.len();
-    itself.typ == Some(psl::Type::Icann) || !by_wildcard
+    gate::blocks(&rule.kind.effect)
 }
 
 #[cfg(test)]

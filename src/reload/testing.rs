@@ -5,7 +5,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use super::report::Loaded;
-use crate::config::{self, ListSettings, Settings};
+use crate::config::{self, Settings};
 
 /// A folder by its real path, removed with the guard.
 pub(super) fn folder() -> (tempfile::TempDir, PathBuf) {
@@ -28,18 +28,21 @@ pub(super) fn text(sources: &[&str]) -> String {
     format!("[reload]\nquiet = \"100ms\"\nrescan = \"1h\"\n\n{lists}")
 }
 
-/// The lists of [`settings`].
-pub(super) fn lists(dir: &Path, sources: &[&str]) -> Vec<ListSettings> {
-    settings(dir, sources).lists
+/// The same by a shorter name: what a load is about is its lists.
+pub(super) fn lists(dir: &Path, sources: &[&str]) -> Settings {
+    settings(dir, sources)
 }
 
 /// The names in force.
 pub(super) fn names(loaded: &Loaded) -> BTreeSet<String> {
-    let rules = loaded.parts.iter().flat_map(|(_, rules)| rules.iter());
+    let rules = loaded
+        .parts
+        .iter()
+        .flat_map(|part| part.rules.iter().enumerate().filter(|(at, _)| !part.holds(*at as u32)).map(|(_, rule)| rule));
     rules
         .map(|rule| {
             let mut name = String::new();
-            crate::name::show(rule.name, &mut name).expect("a string takes all");
+            crate::name::show(rule.name().wire(), &mut name).expect("a string takes all");
             name
         })
         .collect()

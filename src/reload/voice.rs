@@ -1,9 +1,11 @@
 //! Says in the operator's log what a load found, and each thing once.
 
+mod held;
+
 use std::collections::HashMap;
 use std::time::Duration;
 
-use super::report::{ListReport, Loaded, State};
+use super::report::{ListReport, LoadError, Loaded, State};
 use crate::list::Rejection;
 
 /// Rejected entries of a list that are shown in the log.
@@ -14,6 +16,9 @@ const SHOWN: usize = 10;
 pub(super) struct Voice {
     said: HashMap<String, String>,
     troubles: Vec<String>,
+    /// What was said of held entries, by list.
+    held: HashMap<String, String>,
+    gate_troubles: Vec<String>,
 }
 
 impl Voice {
@@ -103,8 +108,10 @@ fn tell_list(report: &ListReport) {
 
 /// What went wrong with a list, file by file.
 fn tell_trouble(report: &ListReport) {
-    let files: Vec<_> = report.files.iter().filter(|file| !file.state.is_current()).collect();
-    if files.is_empty() {
+    // What is said of the list as a whole need not be said of each file.
+    let whole = |why: &LoadError| matches!(why, LoadError::Size(_));
+    let files: Vec<_> = report.files.iter().filter(|file| file.state.why().is_some_and(|why| !whole(why))).collect();
+    if files.is_empty() || report.refused.is_some() {
         tracing::warn!(list = report.name, "{}", report.state);
     }
     for file in files.iter().take(SHOWN) {
@@ -122,7 +129,7 @@ mod tests {
 
     use super::*;
     use crate::list::FileReport;
-    use crate::reload::{FileState, LoadError};
+    use crate::reload::{FileState, GateReport};
     use crate::util::UnixTime;
 
     /// Where the log of a test goes.
@@ -164,6 +171,8 @@ mod tests {
             rejected: file.report.rejected,
             files: vec![file],
             error,
+            refused: None,
+            gate: GateReport::default(),
             took: Duration::ZERO,
         }
     }

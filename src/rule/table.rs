@@ -3,8 +3,14 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use super::names::{Names, Plain, Walk};
+use super::runs::{Facts, RUN, Runs};
 use super::{Effect, Order, Scope};
 use crate::name::NameBuf;
+use crate::util::Packed;
+
+/// The most rules of a file whose names are kept as they came.
+const PLAIN: usize = 1 << 17;
 
 /// What many rules of a file have in common, stored once.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -18,13 +24,15 @@ pub struct Kind {
 }
 
 /// The rules of one file (or of one last good copy of it), immutable.
-#[derive(Debug, Default)]
+///
+/// Rules are numbered from 0: in the order of the file where there are few, by name (labels from the top down) where
+/// there are many. Rules of one name are always numbered in the order of the file.
+#[derive(Debug)]
 pub struct FileRules {
     path: Arc<str>,
-    names: Box<[u8]>,
-    offsets: Box<[u32]>,
-    lines: Box<[u32]>,
-    kind_of: Box<[u32]>,
+    names: Names,
+    lines: Packed,
+    kind_of: Packed,
     kinds: Box<[Kind]>,
     orders: Box<[Arc<Order>]>,
 }
@@ -32,8 +40,8 @@ pub struct FileRules {
 /// One rule of a [`FileRules`].
 #[derive(Clone, Copy, Debug)]
 pub struct RuleView<'a> {
-    /// The pattern's name: lower-case wire bytes, root octet included.
-    pub name: &'a [u8],
+    rules: &'a FileRules,
+    index: u32,
     /// Line in the file, from 1.
     pub line: u32,
     /// Index into [`FileRules::kinds`].
@@ -42,6 +50,15 @@ pub struct RuleView<'a> {
     pub kind: &'a Kind,
     /// The order it rests on, if it names one.
     pub order: Option<&'a Arc<Order>>,
+}
+
+impl RuleView<'_> {
+    /// The pattern's name. May have to be put together from its neighbours: for reports, not for queries.
+    pub fn name(&self) -> NameBuf {
+        let mut name = NameBuf::new();
+        self.rules.name(self.index, &mut name);
+        name
+    }
 }
 
 impl FileRules {
@@ -62,27 +79,48 @@ impl FileRules {
 
     /// Rule number `index`, which must be below [`Self::len`].
     pub fn rule(&self, index: u32) -> RuleView<'_> {
-        let at = index as usize;
         let (kind_index, kind) = self.kind(index);
         let order = kind.order.map(|order| &self.orders[order as usize]);
-        RuleView { name: self.name(index), line: self.lines[at], kind_index, kind, order }
+        RuleView { rules: self, index, line: self.lines.get(index as usize), kind_index, kind, order }
     }
 
-    /// Only the name of rule number `index`.
-    pub fn name(&self, index: u32) -> &[u8] {
-        let at = index as usize;
-        &self.names[self.offsets[at] as usize..self.offsets[at + 1] as usize]
+    /// Writes only the name of rule number `index`.
+    pub fn name(&self, index: u32, name: &mut NameBuf) {
+        self.names.name(index, name);
     }
 
     /// Only the kind of rule number `index`, and its number.
     pub fn kind(&self, index: u32) -> (u32, &Kind) {
-        let number = self.kind_of[index as usize];
+        let number = self.kind_of.get(index as usize);
         (number, &self.kinds[number as usize])
     }
 
-    /// All rules in file order.
+    /// All rules in the order of their lines.
     pub fn iter(&self) -> impl Iterator<Item = RuleView<'_>> {
-        (0..self.len() as u32).map(|index| self.rule(index))
+        let mut order: Vec<u32> = (0..self.len() as u32).collect();
+        order.sort_by_key(|&index| self.lines.get(index as usize));
+        order.into_iter().map(|index| self.rule(index))
+    }
+
+    /// All names by their numbers: much quicker than one by one.
+    pub fn names(&self) -> Walk<'_> {
+        self.names.walk()
+    }
+
+    /// How many places an index over names can point at.
+    pub fn places(&self) -> u32 {
+        self.names.places()
+    }
+
+    /// The place of rule number `index`.
+    pub fn place_of(&self, index: u32) -> u32 {
+        self.names.place_of(index)
+    }
+
+    /// The first rule at `place` whose name is `name` from its `skip`-th label on.
+    #[inline]
+    pub fn find(&self, place: u32, name: &NameBuf, skip: usize) -> Option<u32> {
+        self.names.find(place, name, skip)
     }
 
     /// The distinct kinds.
@@ -95,9 +133,9 @@ impl FileRules {
         &self.orders
     }
 
-    /// Heap bytes of names, offsets, lines and kind numbers: what grows with every rule.
+    /// Heap bytes of names, lines and kind numbers: what grows with every rule.
     pub fn bytes(&self) -> usize {
-        self.names.len() + 4 * (self.offsets.len() + self.lines.len() + self.kind_of.len())
+        self.names.heap() + self.lines.bytes() + self.kind_of.bytes()
     }
 }
 
@@ -105,10 +143,14 @@ impl FileRules {
 #[derive(Debug)]
 pub struct RulesBuilder {
     path: Arc<str>,
-    names: Vec<u8>,
-    offsets: Vec<u32>,
-    lines: Vec<u32>,
-    kind_of: Vec<u32>,
+    /// What came since the last run was closed.
+    names: Plain,
+    facts: Facts,
+    runs: Runs,
+    /// Room for so many rules in `names` and `facts`.
+    limit: usize,
+    /// What the names may take at most.
+    room: u64,
     kinds: Vec<Kind>,
     kind_index: HashMap<Kind, u32>,
     last_kind: Option<u32>,
@@ -119,13 +161,21 @@ pub struct RulesBuilder {
 impl RulesBuilder {
     /// For the file called `path`, with room for about `bytes` of text.
     pub fn new(path: Arc<str>, bytes: usize) -> Self {
-        let rules = bytes / 24;
+        Self::with_plain(path, bytes, PLAIN)
+    }
+
+    /// The same with another limit than [`PLAIN`], which tests cannot wait for.
+    pub(crate) fn with_plain(path: Arc<str>, bytes: usize, plain: usize) -> Self {
+        let rules = (bytes / 24).min(plain);
+        let mut offsets = Vec::with_capacity(rules + 1);
+        offsets.push(0);
         Self {
             path,
-            names: Vec::with_capacity(bytes),
-            offsets: Vec::with_capacity(rules),
-            lines: Vec::with_capacity(rules),
-            kind_of: Vec::with_capacity(rules),
+            names: Plain { bytes: Vec::with_capacity(bytes.min(24 * plain)), offsets },
+            facts: Facts { lines: Vec::with_capacity(rules), kinds: Vec::with_capacity(rules) },
+            runs: Runs::default(),
+            limit: plain.max(1),
+            room: u64::from(u32::MAX),
             kinds: Vec::new(),
             kind_index: HashMap::new(),
             last_kind: None,
@@ -160,9 +210,11 @@ impl RulesBuilder {
     /// Adds a rule. Returns false, adding nothing, if the file's names no longer fit 4 GiB.
     #[must_use]
     pub fn push(&mut self, name: &NameBuf, line: u32, kind: Kind) -> bool {
-        let Ok(offset) = u32::try_from(self.names.len()) else { return false };
-        if u32::try_from(self.names.len() + crate::name::MAX_WIRE).is_err() {
-            return false;
+        // However odd its bytes are, a name never takes more than this, lengths included.
+        let Some(room) = self.room.checked_sub(3 * name.wire().len() as u64 + 8) else { return false };
+        self.room = room;
+        if self.facts.lines.len() == self.limit {
+            self.close();
         }
         let kind = match self.last_kind {
             Some(last) if self.kinds[last as usize] == kind => last,
@@ -177,57 +229,58 @@ impl RulesBuilder {
             },
         };
         self.last_kind = Some(kind);
-        self.names.extend_from_slice(name.wire());
-        self.offsets.push(offset);
-        self.lines.push(line);
-        self.kind_of.push(kind);
+        self.names.bytes.extend_from_slice(name.wire());
+        self.names.offsets.push(self.names.bytes.len() as u32);
+        self.facts.lines.push(line);
+        self.facts.kinds.push(kind);
         true
     }
 
     /// How many rules so far.
     pub fn len(&self) -> usize {
-        self.lines.len()
+        self.runs.len() + self.facts.lines.len()
     }
 
     /// No rules so far.
     pub fn is_empty(&self) -> bool {
-        self.lines.is_empty()
+        self.len() == 0
     }
 
     /// Closes the table.
     pub fn build(mut self) -> FileRules {
-        self.offsets.push(self.names.len() as u32);
-        FileRules {
-            path: self.path,
-            names: self.names.into_boxed_slice(),
-            offsets: self.offsets.into_boxed_slice(),
-            lines: self.lines.into_boxed_slice(),
-            kind_of: self.kind_of.into_boxed_slice(),
-            kinds: self.kinds.into_boxed_slice(),
-            orders: self.orders.into_boxed_slice(),
+        let (names, lines, kind_of) = if self.runs.len() == 0 {
+            let Plain { mut bytes, mut offsets } = self.names;
+            bytes.shrink_to_fit();
+            offsets.shrink_to_fit();
+            let (lines, kind_of) = (Packed::of(&self.facts.lines), Packed::of(&self.facts.kinds));
+            (Names::Plain(Plain { bytes, offsets }), lines, kind_of)
+        } else {
+            self.close();
+            // Not needed for what comes, and large.
+            drop((self.names, self.facts));
+            let (blocks, lines, kind_of) = self.runs.merge();
+            (Names::Sorted(blocks), lines, kind_of)
+        };
+        let (kinds, orders) = (self.kinds.into_boxed_slice(), self.orders.into_boxed_slice());
+        FileRules { path: self.path, names, lines, kind_of, kinds, orders }
+    }
+
+    /// Sorts what came since the last call.
+    fn close(&mut self) {
+        self.runs.add(&self.names, &self.facts);
+        self.names.bytes.clear();
+        self.names.offsets.truncate(1);
+        self.facts.lines.clear();
+        self.facts.kinds.clear();
+        if self.limit > RUN {
+            self.limit = RUN;
+            self.names.bytes.shrink_to(24 * RUN);
+            self.names.offsets.shrink_to(RUN + 1);
+            self.facts.lines.shrink_to(RUN);
+            self.facts.kinds.shrink_to(RUN);
         }
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn what_went_in_comes_out() {
-        let mut builder = RulesBuilder::new("a.txt".into(), 100);
-        let order = builder.order(Order { id: "1/25".into(), ..Order::default() });
-        let mut name = NameBuf::new();
-        for (line, text) in ["a.example", "b.example"].into_iter().enumerate() {
-            name.parse(text).expect("a name");
-            let kind = Kind { scope: Scope::Subtree, effect: Effect::Block, order: Some(order) };
-            assert!(builder.push(&name, line as u32 + 1, kind));
-        }
-        let rules = builder.build();
-        assert_eq!(rules.len(), 2);
-        assert_eq!(rules.kinds().len(), 1);
-        let second = rules.rule(1);
-        assert_eq!((second.name, second.line), (&b"\x01b\x07example\0"[..], 2));
-        assert_eq!(second.order.map(|o| o.id.as_str()), Some("1/25"));
-    }
-}
+mod tests;

@@ -9,6 +9,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use tokio::net::{TcpListener, TcpStream};
+use tokio::runtime::Handle;
 use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinHandle;
 
@@ -31,6 +32,8 @@ pub struct Listeners {
 #[derive(Debug)]
 struct Shared {
     engine: Arc<Engine>,
+    /// Where queries are resolved.
+    upstreams: Handle,
     decider: Decider,
     settings: TcpSettings,
     places: Arc<Semaphore>,
@@ -39,15 +42,17 @@ struct Shared {
 }
 
 impl Listeners {
-    /// Starts accepting on the current runtime.
+    /// Starts accepting on the current runtime; what has to be asked for is resolved on `upstreams`.
     pub fn start(
         listeners: Vec<StdListener>,
         settings: &TcpSettings,
         engine: &Arc<Engine>,
+        upstreams: &Handle,
         stopped: &watch::Receiver<bool>,
     ) -> io::Result<Self> {
         let shared = Arc::new(Shared {
             engine: Arc::clone(engine),
+            upstreams: upstreams.clone(),
             decider: engine.decider(),
             settings: settings.clone(),
             places: Arc::new(Semaphore::new(settings.max_connections)),

@@ -87,6 +87,8 @@ impl Worker {
         let (decider, misses) = (&mut self.decider, &self.misses);
         // Read on the first datagram: an empty round needs no time.
         let mut now = None;
+        // Handed over after the batch, so that the other side is woken once.
+        let mut passed = Vec::new();
         let done = batch.serve(socket, |datagram| {
             let now = *now.get_or_insert_with(Now::read);
             let Datagram { message, client, source, out } = datagram;
@@ -96,13 +98,8 @@ impl Worker {
                 Verdict::Drop => 0,
                 Verdict::Resolve(busy) => match misses.try_reserve() {
                     Ok(place) => {
-                        place.send(Miss {
-                            snapshot: Arc::clone(snapshot),
-                            message: message.into(),
-                            peer,
-                            socket: Arc::clone(socket),
-                            source,
-                        });
+                        let (snapshot, socket) = (Arc::clone(snapshot), Arc::clone(socket));
+                        passed.push((place, Miss { snapshot, message: message.into(), peer, socket, source }));
                         0
                     }
                     Err(_) => {
@@ -112,6 +109,9 @@ impl Worker {
                 },
             }
         })?;
+        for (place, miss) in passed {
+            place.send(miss);
+        }
         for _ in 0..done.unsent {
             self.decider.count(Counter::SendFailed);
         }

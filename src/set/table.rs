@@ -1,11 +1,5 @@
 //! The slots: keyed hashes of names to rule numbers.
 
-use std::hash::{BuildHasher, Hasher};
-
-use foldhash::fast::RandomState;
-
-use crate::name;
-
 /// The most rules a slot can number beside its mark.
 pub const MAX_RULES: u64 = 1 << 30;
 /// Set in a slot whose name has several rules.
@@ -20,7 +14,6 @@ pub struct Table {
     slots: Box<[u32]>,
     number_bits: u32,
     len: usize,
-    state: RandomState,
 }
 
 /// What a slot says.
@@ -32,56 +25,12 @@ pub struct Slot {
     pub several: bool,
 }
 
-/// Hashes a name from its top label down, so that every suffix costs one label.
-pub struct LabelHash {
-    hasher: foldhash::fast::FoldHasher<'static>,
-}
-
-impl LabelHash {
-    /// Goes down by a label.
-    pub fn label(&mut self, label: &[u8]) {
-        self.hasher.write(label);
-    }
-
-    /// The hash of the labels so far.
-    pub fn value(&self) -> u64 {
-        self.hasher.finish()
-    }
-}
-
 impl Table {
     /// Room for `names` names of rules numbered below `rules`.
     pub fn new(names: usize, rules: u64) -> Self {
         let slots = names + names / 3 + 1;
         let number_bits = u64::BITS - rules.leading_zeros();
-        Self {
-            slots: vec![0; slots].into_boxed_slice(),
-            number_bits: number_bits.max(1),
-            len: 0,
-            state: RandomState::default(),
-        }
-    }
-
-    /// A fresh hash, keyed for this process.
-    pub fn hasher(&self) -> LabelHash {
-        LabelHash { hasher: self.state.build_hasher() }
-    }
-
-    /// The hash of a whole wire name.
-    pub fn hash(&self, wire: &[u8]) -> u64 {
-        let mut starts = [0_usize; name::MAX_LABELS];
-        let mut count = 0;
-        let mut at = 0;
-        while at < wire.len() && wire[at] != 0 && count < name::MAX_LABELS {
-            starts[count] = at;
-            count += 1;
-            at += 1 + usize::from(wire[at]);
-        }
-        let mut hash = self.hasher();
-        for &start in starts[..count].iter().rev() {
-            hash.label(&wire[start + 1..start + 1 + usize::from(wire[start])]);
-        }
-        hash.value()
+        Self { slots: vec![0; slots].into_boxed_slice(), number_bits: number_bits.max(1), len: 0 }
     }
 
     /// The slot whose name `is_it` recognises by its rule.

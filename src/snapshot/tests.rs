@@ -57,7 +57,7 @@ fn compile(rules: &[Plain]) -> Snapshot {
             let kind = Kind { scope: rule.scope, effect: rule.effect.clone(), order: Some(order) };
             assert!(builder.push(&buf, line as u32, kind));
         }
-        parts.push(Part { list, rules: Arc::new(builder.build()) });
+        parts.push(Part::new(list, Arc::new(builder.build())));
     }
     let lists = (0..4).map(list_policy).collect();
     Snapshot::compile(1, lists, parts, Acl::default(), UnixTime(0)).expect("few rules")

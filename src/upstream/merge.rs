@@ -3,23 +3,26 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use tokio::sync::watch;
+use tokio::sync::oneshot;
 
 use super::{Ask, Failure, Reply};
 
 /// How a question ended, for all who asked it.
 pub(super) type Outcome = Result<Reply, Failure>;
 
+/// Who waits for the same answer, beside the one who asked first.
+type Followers = Vec<oneshot::Sender<Outcome>>;
+
 /// The questions under way.
 pub(super) struct Pending {
     limit: usize,
-    asks: Mutex<HashMap<Ask, watch::Receiver<Option<Outcome>>>>,
+    asks: Mutex<HashMap<Ask, Followers>>,
 }
 
 /// What became of a question that came in.
 pub(super) enum Joined {
     /// It is new: the caller has to ask and [`Lead::finish`].
-    Leading(Lead, Waiting),
+    Leading(Lead),
     /// Somebody is asking it already.
     Following(Waiting),
     /// It is new and there are too many.
@@ -35,15 +38,16 @@ impl Pending {
     /// Joins a question that is under way, or starts it.
     pub(super) fn join(self: &Arc<Self>, ask: &Ask) -> Joined {
         let mut asks = self.lock();
-        if let Some(receiver) = asks.get(ask) {
-            return Joined::Following(Waiting(receiver.clone()));
+        if let Some(followers) = asks.get_mut(ask) {
+            let (sender, receiver) = oneshot::channel();
+            followers.push(sender);
+            return Joined::Following(Waiting(receiver));
         }
         if asks.len() >= self.limit {
             return Joined::Full;
         }
-        let (sender, receiver) = watch::channel(None);
-        asks.insert(ask.clone(), receiver.clone());
-        Joined::Leading(Lead { pending: Arc::clone(self), ask: ask.clone(), sender }, Waiting(receiver))
+        asks.insert(ask.clone(), Vec::new());
+        Joined::Leading(Lead { pending: Arc::clone(self), ask: Some(ask.clone()) })
     }
 
     /// How many are under way.
@@ -51,46 +55,45 @@ impl Pending {
         self.lock().len()
     }
 
-    /// The map holds whatever a panicking holder left, which is always whole: one insert or remove.
-    fn lock(&self) -> MutexGuard<'_, HashMap<Ask, watch::Receiver<Option<Outcome>>>> {
+    /// The map holds whatever a panicking holder left, which is always whole: one insert, push or remove.
+    fn lock(&self) -> MutexGuard<'_, HashMap<Ask, Followers>> {
         self.asks.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// The duty to answer a question. Dropped without an outcome (the runtime stops), all who wait get [`Failure::Dead`].
+/// The duty to answer a question. Dropped without an outcome (the runtime stops), all who follow get [`Failure::Dead`].
 pub(super) struct Lead {
     pending: Arc<Pending>,
-    ask: Ask,
-    sender: watch::Sender<Option<Outcome>>,
+    ask: Option<Ask>,
 }
 
 impl Lead {
-    /// Tells everybody. Who asks from now on starts anew.
-    pub(super) fn finish(self, outcome: Outcome) {
-        self.pending.lock().remove(&self.ask);
-        self.sender.send_replace(Some(outcome));
+    /// Tells all who follow. Who asks from now on starts anew.
+    pub(super) fn finish(mut self, outcome: &Outcome) {
+        for follower in self.take() {
+            // Who went away needs nothing.
+            let _ = follower.send(outcome.clone());
+        }
+    }
+
+    /// Takes the question out of those under way; its followers.
+    fn take(&mut self) -> Followers {
+        self.ask.take().and_then(|ask| self.pending.lock().remove(&ask)).unwrap_or_default()
     }
 }
 
 impl Drop for Lead {
     fn drop(&mut self) {
-        let mut asks = self.pending.lock();
-        // After `finish` the same question may be under way again under another lead: that one stays.
-        if asks.get(&self.ask).is_some_and(|receiver| receiver.same_channel(&self.sender.subscribe())) {
-            asks.remove(&self.ask);
-        }
+        drop(self.take());
     }
 }
 
 /// A place in the queue for an outcome.
-pub(super) struct Waiting(watch::Receiver<Option<Outcome>>);
+pub(super) struct Waiting(oneshot::Receiver<Outcome>);
 
 impl Waiting {
     /// Waits for it.
-    pub(super) async fn outcome(mut self) -> Outcome {
-        match self.0.wait_for(Option::is_some).await {
-            Ok(outcome) => (*outcome).clone().unwrap_or(Err(Failure::Dead)),
-            Err(_) => Err(Failure::Dead),
-        }
+    pub(super) async fn outcome(self) -> Outcome {
+        self.0.await.unwrap_or(Err(Failure::Dead))
     }
 }

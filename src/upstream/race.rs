@@ -3,17 +3,19 @@
 //! A server that stays silent is not given up: the next one is asked beside it, and the first good answer wins. So a
 //! lost datagram costs a part of the time-out, and a slow but honest recursion still gets through.
 
+use std::future::{Future, poll_fn};
+use std::pin::{Pin, pin};
 use std::sync::Arc;
+use std::task::{Context, Poll};
 use std::time::Duration;
 
-use hickory_proto::op::ResponseCode;
-use tokio::task::JoinSet;
-use tokio::time::{Instant, sleep_until, timeout_at};
+use tokio::time::{Instant, Sleep, sleep_until};
 
 use super::health::Health;
-use super::link::{Got, Link, Trouble};
+use super::link::{Got, Link};
 use super::merge::Outcome;
-use super::{Ask, Failure, Reply, ServerHealth};
+use super::{Ask, Failure, Reply, ServerHealth, Trouble};
+use crate::wire::rcode;
 
 /// After this share of the time-out without an answer, the next server is asked too.
 const PATIENCE: u32 = 4;
@@ -52,12 +54,12 @@ impl Remote {
 }
 
 /// Asks until one answers well, all have answered badly, or time is up.
-pub(super) async fn race(group: &[Arc<Remote>], ask: Ask, timeout: Duration) -> Outcome {
+pub(super) async fn race(group: Arc<[Arc<Remote>]>, ask: Ask, timeout: Duration) -> Outcome {
     let now = Instant::now();
     Race {
-        runners: in_order(group, now).into_iter().map(Runner::new).collect(),
+        runners: in_order(&group, now).into_iter().map(Runner::new).collect(),
         ask: Arc::new(ask),
-        tries: JoinSet::new(),
+        tries: Vec::new(),
         sent: 0,
         turn: 0,
         patience: timeout / PATIENCE,
@@ -113,11 +115,14 @@ struct Done {
     result: Result<Got, Trouble>,
 }
 
+/// A try under way.
+type Try = Pin<Box<dyn Future<Output = Done> + Send>>;
+
 /// One question under way.
 struct Race {
     runners: Vec<Runner>,
     ask: Arc<Ask>,
-    tries: JoinSet<Done>,
+    tries: Vec<Try>,
     sent: usize,
     turn: usize,
     patience: Duration,
@@ -129,30 +134,44 @@ struct Race {
 impl Race {
     /// To the end.
     async fn run(mut self) -> Outcome {
-        let mut next_at = Instant::now();
-        loop {
-            let now = Instant::now();
-            if now >= self.deadline {
-                return self.give_up();
-            }
-            if now >= next_at {
+        let now = Instant::now();
+        self.send(now);
+        let mut next_at = now + self.patience;
+        let mut alarm = pin!(sleep_until(next_at.min(self.deadline)));
+        while !self.tries.is_empty() {
+            let Some(done) = poll_fn(|cx| self.poll(cx, alarm.as_mut())).await else {
+                let now = Instant::now();
+                if now >= self.deadline {
+                    break;
+                }
                 self.send(now);
                 next_at = now + self.patience;
-            }
-            if self.tries.is_empty() {
-                return self.give_up();
-            }
-            let ended = tokio::select! {
-                ended = timeout_at(self.deadline, self.tries.join_next()) => ended.ok().flatten(),
-                () = sleep_until(next_at) => None,
+                alarm.as_mut().reset(next_at.min(self.deadline));
+                continue;
             };
-            // A try that panicked (hickory's code on hostile bytes) is a try that failed; the others go on.
-            let Some(Ok(done)) = ended else { continue };
             if let Some(reply) = self.take(done) {
                 return Ok(reply);
             }
-            next_at = Instant::now();
+            // Nothing to wait for with this one.
+            let now = Instant::now();
+            if now < self.deadline {
+                self.send(now);
+                next_at = now + self.patience;
+                alarm.as_mut().reset(next_at.min(self.deadline));
+            }
         }
+        self.give_up()
+    }
+
+    /// A try that has ended; `None` if it is time for the next one.
+    fn poll(&mut self, cx: &mut Context<'_>, alarm: Pin<&mut Sleep>) -> Poll<Option<Done>> {
+        for (at, one) in self.tries.iter_mut().enumerate() {
+            if let Poll::Ready(done) = one.as_mut().poll(cx) {
+                drop(self.tries.swap_remove(at));
+                return Poll::Ready(Some(done));
+            }
+        }
+        alarm.poll(cx).map(|()| None)
     }
 
     /// Sends to the next server, if one is left.
@@ -170,14 +189,13 @@ impl Race {
             return;
         };
         let Some(runner) = self.runners.get_mut(index) else { return };
-        runner.first_sent.get_or_insert(now);
+        let again = runner.first_sent.replace(runner.first_sent.unwrap_or(now)).is_some();
         runner.remote.health.asked();
         let (remote, ask) = (Arc::clone(&runner.remote), Arc::clone(&self.ask));
-        let within = self.deadline - now;
-        self.tries.spawn(async move {
-            let result = remote.link.ask(&ask, within).await;
+        self.tries.push(Box::pin(async move {
+            let result = remote.link.ask(&ask, again).await;
             Done { runner: index, sent: now, result }
-        });
+        }));
         self.sent += 1;
         self.turn = index + 1;
     }
@@ -193,7 +211,9 @@ impl Race {
                 // Silence is booked at the end; the same server may have two tries under way and is blamed once.
                 match trouble {
                     Trouble::Silent => {}
-                    Trouble::Bare(_) | Trouble::Garbled => runner.fate = Fate::Erred,
+                    Trouble::Bare(_) | Trouble::Garbled | Trouble::OtherCase | Trouble::Attacked => {
+                        runner.fate = Fate::Erred
+                    }
                     Trouble::Unreachable if runner.fate == Fate::Open => {
                         runner.fate = Fate::Unreachable;
                         remote.blame(done.sent, now);
@@ -204,7 +224,7 @@ impl Race {
             }
         };
         let rank = rank(&got);
-        let reply = Reply { bytes: got.bytes.into(), server: remote.link.address() };
+        let reply = Reply { bytes: got.bytes, server: remote.link.address() };
         if rank == 0 {
             remote.health.good(now.saturating_duration_since(done.sent), remote.at(now));
             self.blame_losers(done.runner, now);
@@ -255,12 +275,8 @@ impl Race {
 /// the others are about us.
 fn rank(got: &Got) -> u8 {
     match got.rcode {
-        ResponseCode::ServFail => 3,
-        ResponseCode::Refused
-        | ResponseCode::FormErr
-        | ResponseCode::NotImp
-        | ResponseCode::NotAuth
-        | ResponseCode::BADVERS => 2,
+        rcode::SERVFAIL => 3,
+        rcode::REFUSED | rcode::FORMERR | rcode::NOTIMP | rcode::NOTAUTH | rcode::BADVERS => 2,
         _ if got.truncated => 1,
         _ => 0,
     }

@@ -19,7 +19,13 @@ fn over(mocks: &[&Mock]) -> Upstream {
 }
 
 fn to(servers: Vec<Server>) -> Upstream {
-    with(Settings { servers, zones: Vec::new(), timeout: Duration::from_secs(2), max_in_flight: 2_000 })
+    with(Settings {
+        servers,
+        zones: Vec::new(),
+        timeout: Duration::from_secs(2),
+        max_in_flight: 2_000,
+        mix_case: false,
+    })
 }
 
 fn with(settings: Settings) -> Upstream {
@@ -145,11 +151,16 @@ async fn silence_everywhere_is_slow() {
     let mock = Mock::start(|_| Say::Silence);
     let timeout = Duration::from_millis(400);
     let servers = vec![Server::Udp(mock.address())];
-    let upstream = with(Settings { servers, zones: Vec::new(), timeout, max_in_flight: 10 });
+    let upstream = with(Settings { servers, zones: Vec::new(), timeout, max_in_flight: 10, mix_case: false });
     assert_eq!(upstream.ask(ask("a.example", RecordType::A)).await, Err(Failure::Slow));
     assert!(mock.count("a.example") >= 2, "a lost datagram is sent again");
-    let over_tcp =
-        with(Settings { servers: vec![Server::Tcp(mock.address())], zones: Vec::new(), timeout, max_in_flight: 10 });
+    let over_tcp = with(Settings {
+        servers: vec![Server::Tcp(mock.address())],
+        zones: Vec::new(),
+        timeout,
+        max_in_flight: 10,
+        mix_case: false,
+    });
     assert_eq!(over_tcp.ask(ask("b.example", RecordType::A)).await, Err(Failure::Slow));
     assert_eq!(mock.count("b.example"), 1, "a stream loses nothing");
 }
@@ -218,15 +229,62 @@ async fn a_thousand_at_once_over_udp() {
     // Much patience: the mock's socket buffer may lose some of such a burst, and this is not about speed.
     let timeout = Duration::from_secs(40);
     let servers = vec![Server::Udp(mock.address())];
-    let upstream = Arc::new(with(Settings { servers, zones: Vec::new(), timeout, max_in_flight: 1_000 }));
+    let upstream =
+        Arc::new(with(Settings { servers, zones: Vec::new(), timeout, max_in_flight: 1_000, mix_case: false }));
     ask_many(&upstream, 1_000).await;
     let asked = mock.asked();
-    let mut ports: Vec<_> = asked.iter().map(|asked| asked.client.port()).collect();
     let mut ids: Vec<_> = asked.iter().map(|asked| asked.id).collect();
-    for numbers in [&mut ports, &mut ids] {
-        numbers.sort_unstable();
-        numbers.dedup();
-        assert!(numbers.len() > 900, "ports and ids are drawn anew: {}", numbers.len());
+    ids.sort_unstable();
+    ids.dedup();
+    assert!(ids.len() > 900, "ids are drawn anew: {}", ids.len());
+    // A port serves a few questions and is given up; so it takes many for a thousand.
+    let mut uses = HashMap::new();
+    asked.iter().for_each(|asked| *uses.entry(asked.client.port()).or_insert(0) += 1);
+    assert!(uses.values().all(|&uses| uses <= datagrams::MOST_USES), "{uses:?}");
+}
+
+#[tokio::test]
+async fn forged_answers_do_not_end_the_wait_and_many_lead_to_a_stream() {
+    let mock = Mock::start(|asked| match asked.name.as_str() {
+        "few.example" => Say::Forged(3, Box::new(Say::A(ADDRESS))),
+        _ => Say::Forged(100, Box::new(Say::A(ADDRESS))),
+    });
+    let upstream = over(&[&mock]);
+    let reply = upstream.ask(ask("few.example", RecordType::A)).await.expect("a reply");
+    assert_eq!(addresses(&reply), [Ipv4Addr::from(ADDRESS)]);
+    assert_eq!((upstream.counts().strange, upstream.counts().attacked), (3, 0));
+    assert!(mock.asked().iter().all(|asked| !asked.tcp));
+    let reply = upstream.ask(ask("many.example", RecordType::A)).await.expect("a reply");
+    assert_eq!(addresses(&reply), [Ipv4Addr::from(ADDRESS)]);
+    assert_eq!(upstream.counts().attacked, 1);
+    assert!(mock.last("many.example").is_some_and(|asked| asked.tcp));
+    assert_eq!(upstream.health()[0].failed, 0, "the server is not to blame");
+}
+
+#[tokio::test]
+async fn letter_case_is_mixed_and_a_server_that_loses_it_is_asked_over_tcp_and_then_without() {
+    let mock = Mock::start(|asked| match asked.name.as_str() {
+        name if name.starts_with("keeps") => Say::A(ADDRESS),
+        _ => Say::LowerCase(Box::new(Say::A(ADDRESS))),
+    });
+    let settings = Settings {
+        servers: vec![Server::Udp(mock.address())],
+        zones: Vec::new(),
+        timeout: Duration::from_secs(2),
+        max_in_flight: 10,
+        mix_case: true,
+    };
+    let upstream = with(settings);
+    // Long names: that chance leaves all letters small does not happen.
+    let name = |number: usize, what: &str| format!("{what}{number}.a-name-with-a-good-many-letters-in-it.example");
+    let reply = upstream.ask(ask(&name(0, "keeps"), RecordType::A)).await.expect("a reply");
+    let asked = &reply.bytes[12..12 + 58];
+    assert!(asked.iter().any(u8::is_ascii_uppercase) && asked.iter().any(u8::is_ascii_lowercase), "{asked:?}");
+    for number in 0..5 {
+        let name = name(number, "loses");
+        let reply = upstream.ask(ask(&name, RecordType::A)).await.expect("a reply");
+        assert_eq!(addresses(&reply), [Ipv4Addr::from(ADDRESS)]);
+        assert_eq!(mock.last(&name).map(|asked| asked.tcp), Some(number < 3), "{number}");
     }
 }
 
@@ -291,7 +349,13 @@ async fn a_cancelled_leader_leaves_its_followers_an_answer() {
 async fn too_many_different_questions_are_turned_away_and_counted() {
     let mock = Mock::start(|_| Say::Later(Duration::from_millis(100), Box::new(Say::A(ADDRESS))));
     let servers = vec![Server::Udp(mock.address())];
-    let upstream = with(Settings { servers, zones: Vec::new(), timeout: Duration::from_secs(2), max_in_flight: 2 });
+    let upstream = with(Settings {
+        servers,
+        zones: Vec::new(),
+        timeout: Duration::from_secs(2),
+        max_in_flight: 2,
+        mix_case: false,
+    });
     let (a, b, c, again) = tokio::join!(
         upstream.ask(ask("a.example", RecordType::A)),
         upstream.ask(ask("b.example", RecordType::A)),
@@ -316,6 +380,7 @@ async fn the_longest_zone_wins() {
         zones: vec![zone("corp.example", &corp), zone("lab.corp.example", &lab)],
         timeout: Duration::from_secs(2),
         max_in_flight: 10,
+        mix_case: false,
     });
     for (name, mock) in [
         ("example", &all),
@@ -344,7 +409,13 @@ async fn a_clearly_faster_server_is_preferred() {
 #[test]
 fn settings_that_cannot_work_are_refused() {
     let own: SocketAddr = "127.0.0.1:5353".parse().expect("an address");
-    let settings = |servers| Settings { servers, zones: Vec::new(), timeout: Duration::from_secs(2), max_in_flight: 1 };
+    let settings = |servers| Settings {
+        servers,
+        zones: Vec::new(),
+        timeout: Duration::from_secs(2),
+        max_in_flight: 1,
+        mix_case: false,
+    };
     let refused = |servers| Upstream::new(&settings(servers), &[own]).err();
     assert_eq!(refused(Vec::new()), Some(UpstreamError::NoServers(None)));
     assert_eq!(refused(vec![Server::Udp(own)]), Some(UpstreamError::Ourselves(own)));

@@ -85,6 +85,28 @@ impl Records<'_> {
     }
 }
 
+/// What the header and the OPT of an answer say.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Glance {
+    /// Response code, extended bits included.
+    pub rcode: u16,
+    /// TC: it was cut.
+    pub truncated: bool,
+    /// It has an OPT.
+    pub edns: bool,
+}
+
+/// Walks through an answer once. `None` if it is malformed.
+pub fn glance(answer: &[u8]) -> Option<Glance> {
+    let parts = parts(answer).ok()?;
+    let extended = parts.opt.map_or(0, |opt| (opt.ttl >> 24) as u16) << 4;
+    Some(Glance {
+        rcode: (parts.flags & 0xf) | extended,
+        truncated: parts.flags & flag::TC != 0,
+        edns: parts.opt.is_some(),
+    })
+}
+
 /// Takes an answer apart: its question (name, type and class as on the wire), and its records, for which `scratch`
 /// lends room.
 ///

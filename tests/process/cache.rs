@@ -148,6 +148,42 @@ fn stale_answers_bridge_a_failure() {
 }
 
 #[test]
+fn who_has_waited_long_enough_gets_a_stale_answer_and_the_next_one_what_came_late() {
+    let mock = Mock::start(|asked| {
+        let say = address(&asked.name, 1, 4 + asked.before as u8);
+        if asked.before == 0 { say } else { Say::Later(Duration::from_millis(1500), Box::new(say)) }
+    });
+    let setup = Setup::new(mock.address()).upstream("timeout = \"30s\"").more("[cache]\nstale_after = \"50ms\"");
+    let server = Server::start(&Folder::new(), &setup);
+    let ask = Ask::new("some.example", rtype::A).edns();
+    assert!(server.ask(&ask).is_address("192.0.2.4"));
+    let stale = asks_until(&server, &ask, "a stale answer", |reply| reply.ede_code() == Some(3));
+    assert!(stale.is_address("192.0.2.4"), "{stale:?}");
+    // Nobody waits again meanwhile, and nobody asks again: held back for half a minute, unless the answer comes.
+    asks_until(&server, &ask, "the late answer", |reply| reply.is_address("192.0.2.5"));
+}
+
+#[test]
+fn the_first_answer_has_the_same_lifetimes_as_the_second() {
+    let mock = Mock::start(|asked| match asked.name.as_str() {
+        "gone.example" => Say::Nxdomain,
+        "short.example" => address("short.example", 1, 4),
+        name => address(name, 1_000_000, 4),
+    });
+    let setup = Setup::new(mock.address()).more("[cache]\nmin_ttl = \"1h\"\nmax_ttl = \"2h\"");
+    let server = Server::start(&Folder::new(), &setup);
+    for (name, ttl) in [("short.example", 3600), ("long.example", 7200), ("gone.example", 60)] {
+        for round in ["first", "second"] {
+            let reply = server.a(name);
+            let record = reply.answers.first().or(reply.authorities.first()).expect("a record");
+            // A second may have passed.
+            assert!((ttl - 5..=ttl).contains(&record.ttl), "{round}: {reply:?}");
+        }
+        assert_eq!(mock.count(name), 1);
+    }
+}
+
+#[test]
 fn stale_answers_can_be_turned_off() {
     let (mock, fails) = failing(Say::Rcode(ResponseCode::ServFail));
     let setup = Setup::new(mock.address()).more("[cache]\nstale = \"0s\"");

@@ -94,6 +94,10 @@ pub enum Say {
     Raw(Vec<u8>),
     /// The right answer to another question.
     OtherQuestion,
+    /// Over UDP so many answers with a wrong id come first; then, and over TCP at once, the other answer.
+    Forged(u16, Box<Say>),
+    /// The other answer; over UDP the question in it is in lower case, however it was asked.
+    LowerCase(Box<Say>),
     /// Over TCP: the connection is closed. Over UDP: nothing.
     Close,
 }
@@ -286,6 +290,15 @@ fn deliver(query: Message, asked: Asked, say: Say, send: impl Fn(&[u8]) + Send +
                 deliver(query, asked, *say, send);
             });
         }
+        Say::Forged(count, say) => {
+            let Some(bytes) = answer(&query, &asked, *say) else { return };
+            for wrong in (1..=count).filter(|_| !asked.tcp) {
+                let mut forged = bytes.clone();
+                forged[..2].copy_from_slice(&query.id.wrapping_add(wrong).to_be_bytes());
+                send(&forged);
+            }
+            send(&bytes);
+        }
         say => {
             if let Some(bytes) = answer(&query, &asked, say) {
                 send(&bytes);
@@ -310,7 +323,14 @@ fn answer(query: &Message, asked: &Asked, say: Say) -> Option<Vec<u8>> {
     }
     match say {
         Say::Silence | Say::Close => return None,
-        Say::Later(_, say) => return answer(query, asked, *say),
+        Say::Later(_, say) | Say::Forged(_, say) => return answer(query, asked, *say),
+        Say::LowerCase(say) => {
+            let mut query = query.clone();
+            for question in query.queries.iter_mut().filter(|_| !asked.tcp) {
+                question.name = question.name.to_lowercase();
+            }
+            return answer(&query, asked, *say);
+        }
         Say::A(address) if qtype == RecordType::A => {
             message.add_answer(a(&name, address));
         }

@@ -2,8 +2,9 @@
 
 use std::fmt::{self, Display, Write};
 
-use super::{Remark, Report, Verdict};
+use super::{ListLine, Remark, Report, Verdict};
 use crate::cli::output::{Plain, Style, counted, table};
+use crate::gate::Held;
 use crate::reload::{Found, ListReview, Place};
 
 /// How many rejected entries and unusable files are shown without `--all`.
@@ -22,20 +23,54 @@ fn write(to: &mut String, report: &Report, all: bool, style: Style) -> fmt::Resu
     writeln!(to, "{} is valid", Plain(&report.config))?;
     lists(to, report, style)?;
     let limit = if all { usize::MAX } else { SHOWN };
-    let unusable = report.unusable.len();
-    heading(to, style, "unusable, and not in force", unusable as u64)?;
-    for line in report.unusable.iter().take(limit) {
-        writeln!(to, "  {}", style.bad(Plain(line)))?;
-    }
-    more(to, unusable as u64, unusable.min(limit), "; --all shows them")?;
+    lines(to, "unusable, and not in force", &report.unusable, limit, style)?;
     remarks(to, "rejected", report.rejected, &report.rejections, limit, style)?;
     remarks(to, "used, but worth a look", report.warnings.len() as u64, &report.warnings, limit, style)?;
+    held(to, report, limit, style)?;
+    lines(to, "too large a change to be taken by itself", &report.size_changes, limit, style)?;
+    lines(to, "the gate cannot use", &report.gate_troubles, limit, style)?;
     findings(to, report, style)?;
     heading(to, style, "would not start", report.errors.len() as u64)?;
     for line in &report.errors {
         writeln!(to, "  {}", style.bad(Plain(line)))?;
     }
     verdict(to, report, style)
+}
+
+/// Sentences that each stand for themselves.
+fn lines(to: &mut String, title: &str, all: &[String], limit: usize, style: Style) -> fmt::Result {
+    heading(to, style, title, all.len() as u64)?;
+    for line in all.iter().take(limit) {
+        writeln!(to, "  {}", style.bad(Plain(line)))?;
+    }
+    more(to, all.len() as u64, all.len().min(limit), "; --all shows them")
+}
+
+/// Entries the gate does not let pass.
+fn held(to: &mut String, report: &Report, limit: usize, style: Style) -> fmt::Result {
+    let held = &report.held;
+    heading(to, style, "held: not enforced until somebody decides", held.open)?;
+    let mut shown = 0;
+    for entry in held.entries.iter().filter(|entry| entry.is_open()).take(limit) {
+        let Held { file, line, pattern, list, reason, instead, .. } = entry;
+        let instead = instead.as_ref().map(|text| format!(" ({text})")).unwrap_or_default();
+        let pattern = style.look(Plain(pattern));
+        writeln!(
+            to,
+            "  {}:{line}  {pattern}  (list {}) {}{}",
+            Plain(file),
+            Plain(list),
+            Plain(reason),
+            Plain(&instead)
+        )?;
+        shown += 1;
+    }
+    let kept = held.entries.iter().filter(|entry| entry.is_open()).count();
+    more(to, held.open, shown, if shown < kept { "; --all shows them" } else { "" })?;
+    if held.dismissed + held.released > 0 {
+        writeln!(to, "\ndecided {} dismissed, {} released", held.dismissed, held.released)?;
+    }
+    Ok(())
 }
 
 /// The lists, and what they come to.
@@ -75,10 +110,38 @@ fn lists(to: &mut String, report: &Report, style: Style) -> fmt::Result {
         "orders  {} in force, {} pending, {} expired, {} revoked",
         orders.in_force, orders.pending, orders.expired, orders.revoked
     )?;
+    for list in &report.lists {
+        fetched(to, list)?;
+    }
     for list in &report.review.lists {
         repetitions(to, list)?;
     }
     Ok(())
+}
+
+/// How old the local copy of a list from the web is.
+fn fetched(to: &mut String, list: &ListLine) -> fmt::Result {
+    let Some(fetched) = &list.fetched else { return Ok(()) };
+    write!(to, "{}: ", Plain(&list.name))?;
+    match (fetched.copy, fetched.age) {
+        (true, Some(age)) => write!(to, "fetched {} ago", age_of(age))?,
+        (true, None) => write!(to, "fetched, not known when")?,
+        (false, _) => write!(to, "never fetched; a start of the server does it, and so does `qalqan fetch`")?,
+    }
+    match &fetched.last_error {
+        Some(error) => writeln!(to, "; the last try failed: {}", Plain(error)),
+        None => writeln!(to),
+    }
+}
+
+/// A time in the unit that says enough.
+fn age_of(seconds: i64) -> String {
+    match seconds {
+        0..120 => format!("{seconds} s"),
+        120..7200 => format!("{} min", seconds / 60),
+        7200..172_800 => format!("{} h", seconds / 3600),
+        _ => format!("{} days", seconds / 86_400),
+    }
 }
 
 /// What in a list is there more than once; nothing if nothing is.

@@ -102,7 +102,10 @@ fn look(desk: &Desk<'_>, asked: &str) -> Result<Resting, NameError> {
     });
     let mode = |rule: &Match<'_>| snapshot.lists().get(usize::from(rule.list)).map_or(Mode::Shadow, |list| list.mode);
     let order = |rule: &Match<'_>| snapshot.set().rule(rule.id).order.map(AsRef::as_ref);
-    let rank = |rule: &Match<'_>| (order(rule).map(|order| state_rank(order, now)), rule.list, rule.id);
+    let rank = |rule: &Match<'_>| {
+        let line = snapshot.set().rule(rule.id).line;
+        (order(rule).map(|order| state_rank(order, now)), rule.list, rule.part, line, rule.id)
+    };
     found.sort_by_key(rank);
     let enforced = || found.iter().filter(|rule| mode(rule) == Mode::Enforce);
     let without_order = enforced().find(|rule| order(rule).is_none()).map(|rule| place(snapshot, rule));

@@ -98,10 +98,10 @@ impl<'a> Names<'a> {
     /// Looks at rule number `id` of the set.
     fn sort(&self, list: u16, rule: &RuleView<'_>, id: u32) -> Sort {
         let scope = rule.kind.scope;
-        let mut name = NameBuf::new();
-        if !self.is_chosen(list, rule) || !is_block(&rule.kind.effect) || name.set_wire(rule.name).is_err() {
+        if !self.is_chosen(list, rule) || !is_block(&rule.kind.effect) {
             return Sort::Other;
         }
+        let name = rule.name();
         if rule.order.is_some_and(|order| order.state(self.now) != OrderState::InForce) {
             return Sort::NotInForce;
         }
@@ -117,7 +117,7 @@ impl<'a> Names<'a> {
             add(&name);
         }
         if scope.covers(1) {
-            match self.below(rule.name, id) {
+            match self.below(name.wire(), id) {
                 Some(name) => add(&name),
                 None => too_long += 1,
             }

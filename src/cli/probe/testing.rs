@@ -51,7 +51,7 @@ pub fn snapshot(lists: &[List<'_>]) -> Snapshot {
         };
         let (role, mode, answer) = (list.role, list.mode, Answer::new(&answer));
         policies.push(ListPolicy { name: name.as_str().into(), role, mode, answer, slot: index });
-        parts.push(Part { list: index as u16, rules: Arc::clone(&rules) });
+        parts.push(Part::new(index as u16, Arc::clone(&rules)));
     }
     let acl = Acl::new(&crate::cli::load::anybody());
     Snapshot::compile(1, policies, parts, acl, NOW).expect("few rules")

@@ -3,8 +3,9 @@
 use std::fmt::{self, Write};
 
 use super::reply::{Reply, Told};
-use super::{Decision, Explained, OrderLine, Route, RuleLine, Since};
+use super::{Explained, OrderLine, Route, RuleLine, Since};
 use crate::cli::output::{Plain, Style, counted};
+use crate::gate::{Decision, Held};
 
 /// One name.
 pub fn show(explained: &Explained, style: Style) -> String {
@@ -23,22 +24,44 @@ fn write(to: &mut String, explained: &Explained, style: Style) -> fmt::Result {
     }
     write!(to, " {rtype}: ")?;
     match decision {
-        Decision::Blocked => writeln!(to, "{}", style.bad("blocked"))?,
-        Decision::Excepted => writeln!(to, "{}", style.look("allowed by exception"))?,
-        Decision::Shadow => writeln!(to, "{}", style.look("passed, but a shadow list has it: counted, not blocked"))?,
-        Decision::Passed => writeln!(to, "passed")?,
-        Decision::Refused => writeln!(to, "{}", style.bad("refused: the client is not in allow_from"))?,
+        super::Decision::Blocked => writeln!(to, "{}", style.bad("blocked"))?,
+        super::Decision::Excepted => writeln!(to, "{}", style.look("allowed by exception"))?,
+        super::Decision::Shadow => {
+            writeln!(to, "{}", style.look("passed, but a shadow list has it: counted, not blocked"))?
+        }
+        super::Decision::Passed => writeln!(to, "passed")?,
+        super::Decision::Refused => writeln!(to, "{}", style.bad("refused: the client is not in allow_from"))?,
     }
     for rule in &explained.rules {
         self::rule(to, rule)?;
     }
-    if explained.rules.is_empty() {
+    for held in &explained.held {
+        self::held(to, held)?;
+    }
+    if explained.rules.is_empty() && explained.held.is_empty() {
         field(to, "rule", "none covers it")?;
     }
     if explained.more_rules > 0 {
         field(to, "", &format!("… and {} more", counted(explained.more_rules, "rule")))?;
     }
     reply(to, explained)
+}
+
+/// An entry that would block it if the gate let it pass.
+fn held(to: &mut String, held: &Held) -> fmt::Result {
+    let Held { list, file, line, pattern, reason, instead, decided, .. } = held;
+    field(to, "held", &format!("{pattern}, {file}:{line}, list {list}: not enforced"))?;
+    field(to, "", reason)?;
+    match (decided, instead) {
+        (_, Some(instead)) => field(to, "", instead),
+        (Some(decided), None) => {
+            let Decision { verdict, by, reason, time, .. } = decided;
+            field(to, "", &format!("{verdict} by {by} on {time}: {reason}"))
+        }
+        (None, None) => {
+            field(to, "", &format!("`qalqan release {list} '{pattern}'` enforces it, `qalqan dismiss` settles it"))
+        }
+    }
 }
 
 /// A rule and its order.

@@ -28,7 +28,7 @@ fn snapshot() -> Snapshot {
         buf.parse(pattern).expect("a name");
         let effect = if role == Role::Allow { Effect::Allow } else { Effect::Block };
         assert!(rules.push(&buf, 1, Kind { scope: Scope::Subtree, effect, order: None }));
-        parts.push(Part { list: index as u16, rules: Arc::new(rules.build()) });
+        parts.push(Part::new(index as u16, Arc::new(rules.build())));
         let answer = Answer::new(&AnswerSettings {
             mode: answer,
             ipv4: vec![[192, 0, 2, 1].into()],

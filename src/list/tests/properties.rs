@@ -84,8 +84,8 @@ proptest! {
                         adds_up(&parsed.report)?;
                         prop_assert_eq!(parsed.rules.len() as u64, parsed.report.entries);
                         for rule in parsed.rules.iter() {
-                            prop_assert!(rule.line > 0 && rule.name.len() > 1, "the root is never a rule");
-                            prop_assert!(Name::from_wire(rule.name).is_some());
+                            prop_assert!(rule.line > 0 && rule.name().label_count() > 0, "the root is never a rule");
+                            prop_assert!(Name::from_wire(rule.name().wire()).is_some());
                         }
                     }
                     Err(refusal) => {

@@ -59,7 +59,7 @@ fn names_are_relative_to_the_zone() {
         let names: Vec<String> = parsed
             .rules
             .iter()
-            .map(|rule| crate::name::Name::from_wire(rule.name).expect("a name").to_string())
+            .map(|rule| crate::name::Name::from_wire(rule.name().wire()).expect("a name").to_string())
             .collect();
         assert_eq!(names, ["bad.com", "worse.com"], "{text}");
         assert_eq!(parsed.report.rejections, [], "{text}");

@@ -7,7 +7,7 @@ use super::{Entry, Gaps, Ledger, ListFacts, Share, Source, key};
 use crate::list::Format;
 use crate::name::NameBuf;
 use crate::reload::report::{ListReport, LoadError, State};
-use crate::rule::{Effect, Mode, Order, OrderState, Role, RpzAction, RuleView, Scope};
+use crate::rule::{Effect, Mode, Order, OrderState, Role, RpzAction, Scope};
 use crate::set::Match;
 use crate::snapshot::Snapshot;
 use crate::util::{Digest, UnixTime};
@@ -26,8 +26,12 @@ enum Fate {
     Excepted,
     /// Hits are only counted.
     Shadow,
+    /// The gate holds it.
+    Held,
     /// Its time is over.
     Over,
+    /// And the gate held it.
+    HeldOver,
 }
 
 /// A pattern of a share: number of the share, fingerprint, fate.
@@ -104,6 +108,7 @@ impl Draft {
                 format: report.and_then(|report| report.format),
                 refused: file.is_some_and(|file| is_refused(&file.state)),
                 rules: Some(Arc::clone(rules)),
+                held: Arc::clone(&part.held),
             });
         }
         // Of what is not in force at all, the orders are known if it could be read.
@@ -123,6 +128,7 @@ impl Draft {
                 format: file.report.format,
                 refused: is_refused(&file.state),
                 rules: None,
+                held: Arc::default(),
             });
         }
     }
@@ -167,18 +173,24 @@ impl Draft {
     fn patterns(&self, numbers: &[u32], snapshot: &Snapshot, now: UnixTime) -> Vec<Seen> {
         let exceptions = Exceptions::of(snapshot);
         let mut seen = Vec::new();
+        let mut name = NameBuf::new();
         for (source, of_kind) in self.sources.iter().zip(&self.of_kind) {
             let Some(rules) = source.rules.as_ref().filter(|_| of_kind.iter().any(|&share| share != NONE)) else {
                 continue;
             };
-            for index in 0..rules.len() as u32 {
-                let (kind, _) = rules.kind(index);
-                let Some(&share) = of_kind.get(kind as usize).and_then(|&share| numbers.get(share as usize)) else {
+            let mut names = rules.names();
+            while let Some(index) = names.next(&mut name) {
+                let (number, kind) = rules.kind(index);
+                let Some(&share) = of_kind.get(number as usize).and_then(|&share| numbers.get(share as usize)) else {
                     continue;
                 };
-                let rule = rules.rule(index);
-                let order = &self.shares[share as usize].order;
-                seen.push((share, fingerprint(&rule), self.fate(source.list, order, &rule, &exceptions, now)));
+                let state = self.shares[share as usize].order.state(now);
+                let fate = match source.held.binary_search(&index) {
+                    Ok(_) if is_over(state) => Fate::HeldOver,
+                    Ok(_) => Fate::Held,
+                    Err(_) => self.fate(source.list, state, kind.scope, &name, &exceptions),
+                };
+                seen.push((share, fingerprint(kind.scope, &name), fate));
             }
         }
         seen.sort_unstable();
@@ -186,13 +198,13 @@ impl Draft {
         seen
     }
 
-    /// What becomes of a rule.
-    fn fate(&self, list: u16, order: &Order, rule: &RuleView<'_>, exceptions: &Exceptions<'_>, now: UnixTime) -> Fate {
+    /// What becomes of a rule that is not held.
+    fn fate(&self, list: u16, state: OrderState, scope: Scope, name: &NameBuf, exceptions: &Exceptions<'_>) -> Fate {
         let shadow = self.lists.get(usize::from(list)).is_none_or(|list| list.mode == Mode::Shadow);
-        match order.state(now) {
+        match state {
             OrderState::Expired | OrderState::Revoked => Fate::Over,
             _ if shadow => Fate::Shadow,
-            _ if exceptions.take_back(list, rule) => Fate::Excepted,
+            _ if exceptions.take_back(list, scope, name) => Fate::Excepted,
             OrderState::Pending => Fate::Later,
             OrderState::InForce => Fate::Enforced,
         }
@@ -216,7 +228,8 @@ impl Draft {
                     continue;
                 };
                 share.names = patterns.len() as u64;
-                let prints: Vec<u8> = patterns.iter().flat_map(|&(_, print, _)| print).collect();
+                let free = patterns.iter().filter(|(.., fate)| !matches!(fate, Fate::Held | Fate::HeldOver));
+                let prints: Vec<u8> = free.flat_map(|&(_, print, _)| print).collect();
                 share.print = half(Digest::of(&prints));
             }
             entries.push(self.entry(own, mine, now));
@@ -236,7 +249,8 @@ impl Draft {
                 Some(Fate::Enforced) => entry.enforced += 1,
                 Some(Fate::Excepted) => entry.gaps.excepted += 1,
                 Some(Fate::Shadow) => entry.gaps.shadow += 1,
-                Some(Fate::Later | Fate::Over) | None => {}
+                Some(Fate::Held) => entry.gaps.held += 1,
+                Some(Fate::Later | Fate::Over | Fate::HeldOver) | None => {}
             }
         }
         entry.gaps.rejected = entry.live(now).map(Share::rejected).sum();
@@ -264,20 +278,19 @@ impl<'a> Exceptions<'a> {
         Self { snapshot, any }
     }
 
-    /// Whether one on the name of a rule or above it leaves that name, or all below it, to everybody.
-    fn take_back(&self, list: u16, rule: &RuleView<'_>) -> bool {
-        let mut name = NameBuf::new();
-        if !self.any || name.set_wire(rule.name).is_err() {
+    /// Whether one on a rule's name or above it leaves that name, or all below it, to everybody.
+    fn take_back(&self, list: u16, scope: Scope, name: &NameBuf) -> bool {
+        if !self.any {
             return false;
         }
         let (mut itself, mut below) = (false, false);
-        self.snapshot.set().holders(&name, |above| {
+        self.snapshot.set().holders(name, |above| {
             if self.excepts(list, &above) {
                 itself |= above.kind.scope.covers(usize::from(above.below));
                 below |= above.kind.scope != Scope::Exact;
             }
         });
-        match rule.kind.scope {
+        match scope {
             Scope::Exact => itself,
             Scope::Below => below,
             Scope::Subtree => itself || below,
@@ -295,6 +308,11 @@ impl<'a> Exceptions<'a> {
     }
 }
 
+/// It asks for nothing any more.
+fn is_over(state: OrderState) -> bool {
+    matches!(state, OrderState::Expired | OrderState::Revoked)
+}
+
 /// A rule with this effect keeps a name from being looked up.
 fn blocks(effect: &Effect) -> bool {
     !matches!(effect, Effect::Allow | Effect::Rpz(RpzAction::Passthru))
@@ -306,14 +324,14 @@ fn is_refused(state: &State) -> bool {
 }
 
 /// A pattern in 16 octets, which nobody can make two patterns share.
-fn fingerprint(rule: &RuleView<'_>) -> [u8; 16] {
-    let scope = match rule.kind.scope {
+fn fingerprint(scope: Scope, name: &NameBuf) -> [u8; 16] {
+    let scope = match scope {
         Scope::Subtree => 0,
         Scope::Exact => 1,
         Scope::Below => 2,
     };
     let mut bytes = [scope; 1 + crate::name::MAX_WIRE];
-    let name = rule.name;
+    let name = name.wire();
     bytes[1..=name.len()].copy_from_slice(name);
     half(Digest::of(&bytes[..=name.len()]))
 }

@@ -37,7 +37,7 @@ pub enum Turn {
 /// What changed from `before`, as it stood `then`, to `after` as it stands `now`. The two may be one ledger, when only
 /// time has passed; [`Ledger::default`] is what there is before a start.
 ///
-/// Only lists that enforce count. Where nothing changed, nothing but fingerprints is compared; names are put together
+/// Only lists that enforce count, and of these what the gate does not hold. Where nothing changed, nothing but fingerprints is compared; names are put together
 /// for one order at a time. A rollback or a release looks like any other new version: whoever asked for it knows.
 pub fn changes(before: &Ledger, then: UnixTime, after: &Ledger, now: UnixTime) -> Vec<Change> {
     let mut found = Vec::new();
@@ -94,11 +94,16 @@ impl<'a> Side<'a> {
         acts && share.order.state(self.at) == OrderState::InForce
     }
 
-    /// The names of shares, each once.
+    /// The names of shares that are not held, each once.
     fn names(&self, shares: &[&Share]) -> BTreeSet<String> {
         let mut names = BTreeSet::new();
         for share in shares {
-            self.finder.borrow_mut().rules(share, |_, _, rule| _ = names.insert(pattern(&rule)));
+            self.finder.borrow_mut().rules(share, |source, index, rule| {
+                let source = self.ledger.source(source);
+                if source.is_none_or(|source| source.held.binary_search(&index).is_err()) {
+                    names.insert(pattern(&rule));
+                }
+            });
         }
         names
     }

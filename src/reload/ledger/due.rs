@@ -153,6 +153,7 @@ impl Entry {
         let parts = [
             count(gaps.shadow, "name", "names").map(shadow),
             count(gaps.excepted, "name", "names").map(|text| format!("{text} taken back by allow rules")),
+            count(gaps.held, "name", "names").map(|text| format!("{text} held by the gate")),
             count(gaps.rejected, "entry", "entries").map(|text| format!("{text} rejected as no usable names")),
             count(gaps.refused, "file whose present content is", "files whose present content is")
                 .map(|text| format!("{text} refused")),

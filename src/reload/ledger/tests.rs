@@ -11,7 +11,7 @@ use crate::limit::Acl;
 use crate::list::FileReport;
 use crate::name::{Name, NameBuf};
 use crate::policy::{Answer, AnswerMode, AnswerSettings, ListPolicy};
-use crate::reload::report::{FileState, ListReport, State};
+use crate::reload::report::{FileState, GateReport, ListReport, State};
 use crate::rule::{Effect, Kind, RulesBuilder, Scope};
 use crate::set::Part;
 use crate::snapshot::Snapshot;
@@ -63,7 +63,7 @@ fn snapshot(rules: &[Plain], modes: &[Mode], now: i64) -> Snapshot {
         name.parse(&rule.name).expect("a name");
         assert!(builder.push(&name, line, Kind { scope: rule.scope, effect, order }));
     }
-    let parts = files.into_iter().map(|((list, _), builder)| Part { list, rules: Arc::new(builder.build()) });
+    let parts = files.into_iter().map(|((list, _), builder)| Part::new(list, Arc::new(builder.build())));
     Snapshot::compile(1, policies.collect(), parts.collect(), Acl::default(), UnixTime(now)).expect("few rules")
 }
 
@@ -152,6 +152,30 @@ fn an_allow_rule_that_takes_a_name_back_is_a_gap_and_an_exception_below_it_is_no
 }
 
 #[test]
+fn what_the_gate_holds_is_named_and_not_enforced() {
+    let rules =
+        [rule(0, 1, [None, Some(5), None, None], "a.example"), rule(0, 1, [None, Some(5), None, None], "b.example")];
+    let with = |held: &[u32]| {
+        let whole = snapshot(&rules, &BOTH, 0);
+        let part = Part { held: held.into(), ..whole.set().parts()[0].clone() };
+        let held = Snapshot::compile(1, whole.lists().to_vec(), vec![part], Acl::default(), UnixTime(0));
+        Ledger::new(&held.expect("few rules"), &[], UnixTime(0))
+    };
+    let (held, free) = (with(&[1]), with(&[]));
+    let entry = only(&held);
+    assert_eq!((entry.names, entry.enforced, entry.gaps.held), (2, 1, 1));
+    assert_eq!(entry.missing(&held, UnixTime(0)), "1 name held by the gate");
+    assert_eq!(entry.standing(UnixTime(5), Duration::ZERO), Standing::Overdue);
+    assert_eq!(held.names_of(entry, 9).1, 2);
+    let told = |before, after| -> Vec<(Turn, String)> {
+        let found = changes(before, UnixTime(0), after, UnixTime(0));
+        found.into_iter().map(|change| (change.turn, change.names.sample[0].to_string())).collect()
+    };
+    assert_eq!(told(&held, &free), [(Turn::InForce, "b.example".to_owned())]);
+    assert_eq!(told(&free, &held), [(Turn::Lifted, "b.example".to_owned())]);
+}
+
+#[test]
 fn what_was_rejected_or_refused_keeps_an_order_from_being_enforced_as_a_whole() {
     let named = Arc::new(order(1, [None; 4]));
     let unread = Arc::new(order(2, [None, Some(5), None, None]));
@@ -182,6 +206,8 @@ fn what_was_rejected_or_refused_keeps_an_order_from_being_enforced_as_a_whole() 
         entries: 1,
         rejected: 4,
         error: None,
+        refused: None,
+        gate: GateReport::default(),
         took: Duration::ZERO,
     };
     let snapshot = snapshot(&[rule(0, 1, [None; 4], "a.example")], &BOTH, 0);

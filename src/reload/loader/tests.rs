@@ -4,6 +4,7 @@ use std::fs;
 use std::os::unix::fs::symlink;
 use std::time::{Duration, SystemTime};
 
+use super::super::file;
 use super::super::testing::{folder, lists, names, replace, set};
 use super::*;
 
@@ -27,7 +28,7 @@ fn unchanged_sources_keep_their_parsed_rules() {
     replace(&dir.join("a.txt"), "a.example\nb.example\n");
     loader.distrust();
     let second = loader.load(&lists);
-    assert!(!second.changed && Arc::ptr_eq(&first.parts[0].1, &second.parts[0].1));
+    assert!(!second.changed && Arc::ptr_eq(&first.parts[0].rules, &second.parts[0].rules));
     assert!(matches!(second.reports[0].state, State::Unchanged));
 }
 
@@ -245,7 +246,7 @@ fn settings_of_a_list_read_it_anew_and_wrong_ones_keep_it() {
     let mut lists = lists(&dir, &["a.txt"]);
     let mut loader = Loader::new(None);
     loader.load(&lists);
-    lists[0].spec.urls = list::Urls::Host;
+    lists.lists[0].spec.urls = list::Urls::Host;
     let loaded = loader.load(&lists);
     assert!(loaded.changed && matches!(loaded.reports[0].state, State::Fresh));
     assert_eq!(names(&loaded), set(&["a.example"]));

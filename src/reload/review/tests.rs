@@ -50,7 +50,7 @@ fn snapshot(rules: &[Plain]) -> Snapshot {
             name.set_wire(rule.name.wire()).expect("a name");
             assert!(builder.push(&name, line as u32, Kind { scope: rule.scope, effect, order }));
         }
-        Part { list, rules: Arc::new(builder.build()) }
+        Part::new(list, Arc::new(builder.build()))
     });
     Snapshot::compile(1, policies.collect(), parts.collect(), Acl::default(), UnixTime(0)).expect("few rules")
 }
@@ -75,7 +75,7 @@ fn rules(lines: &[&str]) -> Vec<Plain> {
 
 /// The review of such lines.
 fn of(lines: &[&str]) -> Review {
-    review(&snapshot(&rules(lines)))
+    review(&snapshot(&rules(lines)), &Decisions::default())
 }
 
 #[test]
@@ -191,7 +191,7 @@ proptest! {
     #[test]
     fn shadowed_is_what_a_walk_over_all_rules_finds(rules in proptest::collection::vec(some_rule(), 0..20)) {
         let snapshot = snapshot(&rules);
-        let review = review(&snapshot);
+        let review = review(&snapshot, &Decisions::default());
         let blocks = || rules.iter().filter(|rule| !rule.allow);
         let expected = blocks().filter(|rule| all_allowed(&rules, rule)).count();
         prop_assert_eq!(review.shadowed.count, expected as u64);

@@ -76,7 +76,7 @@ async fn read(
                     let (snapshot, message) = (Arc::clone(&snapshot), message.to_vec());
                     let (engine, answers) = (Arc::clone(&shared.engine), answers.clone());
                     let mut decider = decider.clone();
-                    tokio::spawn(async move {
+                    shared.upstreams.spawn(async move {
                         let _place = place;
                         if let Some(answer) = engine.resolve(&snapshot, &message, peer, &mut decider).await {
                             // The client may have gone; then nobody wants the answer.

@@ -131,9 +131,8 @@ proptest! {
         let names = all(&snapshot);
         let mut expected = Vec::new();
         let mut seen = BTreeSet::new();
-        snapshot.set().each(|found: Match<'_>| {
-            let rule = snapshot.set().rule(found.id);
-            let wire = rule.name.to_vec();
+        snapshot.set().each(|found: Match<'_>, name: &NameBuf| {
+            let wire = name.wire().to_vec();
             if matches!(found.list, 1 | 2) || !seen.insert((wire.clone(), found.kind.scope)) {
                 return;
             }
