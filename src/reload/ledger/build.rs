@@ -318,9 +318,9 @@ fn blocks(effect: &Effect) -> bool {
     !matches!(effect, Effect::Allow | Effect::Rpz(RpzAction::Passthru))
 }
 
-/// What the file says now is no usable list.
+/// What the file says now is no usable list, or nobody vouches for it.
 fn is_refused(state: &State) -> bool {
-    matches!(state.why(), Some(LoadError::Refused { .. }))
+    matches!(state.why(), Some(LoadError::Refused { .. } | LoadError::Signature { awaited: false, .. }))
 }
 
 /// A pattern in 16 octets, which nobody can make two patterns share.
