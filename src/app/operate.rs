@@ -1,5 +1,6 @@
 //! What operators ask the running server, brought to who can do it; and `status.json`, for when none runs.
 
+use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -8,13 +9,16 @@ use serde_json::Value;
 use tokio::sync::{mpsc, oneshot};
 
 use super::replace::replace;
-use crate::admin::{Asked, FileLine, Flushed, ListLine, OrderAlert, Orders, Refused, Request, Status};
+use crate::admin::{Asked, FileLine, Flushed, ListLine, OrderAlert, Orders, Refused, Request, Status, Who};
+use crate::audit::{self, Audit};
 use crate::engine::Engine;
 use crate::name::Name;
 use crate::reload::ledger::{self, Numbers};
 use crate::reload::{Board, FileState, ListReport, Operation, State, Trigger};
 use crate::util::{Now, Throttle, UnixTime};
 
+/// Characters of a reason: as many as the audit log keeps of a text.
+const MAX_REASON: usize = 500;
 /// What is known of the server when it no longer runs.
 const STATUS: &str = "status.json";
 
@@ -24,13 +28,14 @@ pub struct Operators {
     engine: Arc<Engine>,
     board: Board,
     trigger: mpsc::Sender<Trigger>,
+    audit: Arc<Audit>,
     started: UnixTime,
 }
 
 impl Operators {
     /// Of a server that has just started.
-    pub fn new(engine: Arc<Engine>, board: Board, trigger: mpsc::Sender<Trigger>) -> Self {
-        Self { engine, board, trigger, started: Now::read().seconds() }
+    pub fn new(engine: Arc<Engine>, board: Board, trigger: mpsc::Sender<Trigger>, audit: Arc<Audit>) -> Self {
+        Self { engine, board, trigger, audit, started: Now::read().seconds() }
     }
 
     /// Answers for as long as somebody may ask; a request that takes long holds up no other.
@@ -40,7 +45,7 @@ impl Operators {
             tokio::spawn(async move {
                 tracing::debug!(user = who.user, ?request, "asked by an operator");
                 // One who has gone does not wait for the answer.
-                let _ = reply.send(operators.answer(request).await);
+                let _ = reply.send(operators.answer(request, who).await);
             });
         }
     }
@@ -66,11 +71,19 @@ impl Operators {
     }
 
     /// The answer to one request.
-    async fn answer(&self, request: Request) -> Result<Value, Refused> {
+    async fn answer(&self, request: Request, who: Who) -> Result<Value, Refused> {
         match request {
             Request::Status => told(&self.status()),
             Request::Reload => {
                 self.operate(Operation::Reload).await?;
+                told(&self.status())
+            }
+            Request::Rollback { list, version, reason } => {
+                self.operate(Operation::Rollback { list, version, reason: reason_of(&reason)?, by: who.user }).await?;
+                told(&self.status())
+            }
+            Request::Unpin { list, reason } => {
+                self.operate(Operation::Unpin { list, reason: reason_of(&reason)?, by: who.user }).await?;
                 told(&self.status())
             }
             Request::Flush { name, subtree } => {
@@ -100,7 +113,8 @@ impl Operators {
             generation: posted.generation,
             published: posted.published.0,
             failed: posted.failed,
-            lists: posted.reports.iter().map(list_line).collect(),
+            audit: audit_trouble(&self.audit.status()),
+            lists: posted.reports.iter().map(|report| list_line(report, &posted.versions)).collect(),
             orders: orders(posted.orders),
         }
     }
@@ -109,6 +123,22 @@ impl Operators {
 /// The status a server left behind in `state_dir`, if one did.
 pub fn last_status(state_dir: &Path) -> Option<Status> {
     serde_json::from_slice(&std::fs::read(state_dir.join(STATUS)).ok()?).ok()
+}
+
+/// What keeps the audit log from being written.
+fn audit_trouble(status: &audit::Status) -> Option<String> {
+    let error = status.error.as_ref()?;
+    Some(format!("{error} ({} events wait, {} are lost)", status.waiting, status.lost))
+}
+
+/// A reason that says something.
+fn reason_of(text: &str) -> Result<String, Refused> {
+    let text = text.trim();
+    match text.chars().count() {
+        0 => Err(Refused("a reason is needed: it stands in the audit log for whoever asks later".into())),
+        1..=MAX_REASON => Ok(text.to_owned()),
+        _ => Err(Refused(format!("the reason is longer than {MAX_REASON} characters"))),
+    }
 }
 
 /// An answer as JSON.
@@ -131,13 +161,15 @@ fn orders(numbers: Numbers) -> Orders {
 }
 
 /// A list as operators see it.
-fn list_line(report: &ListReport) -> ListLine {
+fn list_line(report: &ListReport, versions: &HashMap<String, u64>) -> ListLine {
     ListLine {
         name: report.name.clone(),
         source: report.source.clone(),
         role: report.role.to_string(),
         mode: report.mode.to_string(),
         state: state(&report.state).into(),
+        version: versions.get(&report.name).copied(),
+        pinned: report.pinned.is_some(),
         accepted: report.files.iter().filter_map(|file| file.accepted).max().map(|at| at.0),
         entries: report.entries,
         rejected: report.rejected,

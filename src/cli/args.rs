@@ -1,6 +1,7 @@
 //! The command line as clap reads it; help, completions and the man page come from here.
 
 mod audit;
+mod lists;
 mod orders;
 
 use std::fmt;
@@ -12,6 +13,7 @@ use clap::{Args as ArgGroup, CommandFactory, Parser, Subcommand};
 use clap_complete::Shell;
 
 pub(super) use self::audit::{AuditVerb, ExportArgs, ExportFormat, LogArg, VerifyArgs};
+pub(super) use self::lists::{DiffArgs, ListsVerb, RollbackArgs, UnpinArgs, VersionsArgs};
 pub(super) use self::orders::{OrdersArgs, OrdersVerb};
 use super::probe::{self, ProbeArgs};
 use crate::hits::type_name;
@@ -148,8 +150,14 @@ pub(super) enum Verb {
         verb: AuditVerb,
     },
     /// Show the lists of the running server: where each stands, what it holds, what went wrong
-    #[command(after_help = LISTS_EXAMPLES)]
-    Lists(ServerArgs),
+    #[command(after_help = LISTS_EXAMPLES, args_conflicts_with_subcommands = true, disable_help_subcommand = true)]
+    Lists {
+        /// What to do with one of them
+        #[command(subcommand)]
+        verb: Option<ListsVerb>,
+        #[command(flatten)]
+        server: ServerArgs,
+    },
     /// Have the running server read configuration and lists again, and wait until that is in force
     #[command(after_help = RELOAD_EXAMPLES)]
     Reload(ServerArgs),

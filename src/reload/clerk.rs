@@ -148,6 +148,7 @@ mod tests {
             rejected: 0,
             error: None,
             refused: None,
+            pinned: None,
             gate: super::super::report::GateReport::default(),
             took: Duration::ZERO,
         };
