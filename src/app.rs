@@ -25,7 +25,7 @@ use crate::fetch;
 use crate::hits::{HitLog, HitLogError};
 use crate::local::LocalError;
 use crate::net::{self, Passed};
-use crate::reload::{self, Control, Loader, Target, Trigger};
+use crate::reload::{self, Clerk, Control, Loader, Target, Trigger};
 use crate::serve::{self, BindError, Bound};
 use crate::set::TooManyRules;
 use crate::stats::{Counter, Stats};
@@ -134,7 +134,7 @@ async fn run(settings: Settings) -> Result<(), Vec<AppError>> {
     let Parts { bound, control, audit, hits, loader, loaded, publisher, engine, stats } = build(&settings)?;
     let (socket, asked) = control;
     let summary = bound.summary();
-    let published = publisher.published();
+    let (published, snapshots) = (publisher.published(), publisher.snapshots());
     let one = |error| vec![error];
     let serving = bound
         .start(&settings.server, &engine)
@@ -158,6 +158,7 @@ async fn run(settings: Settings) -> Result<(), Vec<AppError>> {
     let reloading = Control::new(settings.clone(), loader, target, &loaded, published).with_audit(Arc::clone(&audit));
     drop(loaded);
     let operators = Operators::new(Arc::clone(&engine), reloading.board(), trigger.clone(), Arc::clone(&audit));
+    let clerk = tokio::spawn(Clerk::new(reloading.board(), snapshots).run());
     let status = tokio::spawn(operators.clone().keep_status(settings.state_dir.clone()));
     let operators = tokio::spawn(operators.run(asked));
     let reloading = tokio::spawn(reloading.run(triggers));
@@ -176,6 +177,7 @@ async fn run(settings: Settings) -> Result<(), Vec<AppError>> {
     reloading.abort();
     operators.abort();
     status.abort();
+    clerk.abort();
     drop(socket);
     // A download under way ends with the process; what it writes is renamed into place, or not.
     fetches.abort();

@@ -7,6 +7,7 @@ mod fetch;
 mod lists;
 mod load;
 mod logging;
+mod orders;
 mod output;
 mod probe;
 mod versions;
@@ -66,6 +67,7 @@ fn dispatch(verb: Verb) -> Exit {
         Verb::Why(args) => why::run(&args),
         Verb::Probe(args) => probe::run(&args),
         Verb::Audit { verb } => audit::run(&verb),
+        Verb::Orders(args) => orders::run(&args),
         Verb::Lists { verb: None, server } => lists::lists(&server),
         Verb::Lists { verb: Some(ListsVerb::Versions(args)), .. } => versions::versions(&args),
         Verb::Lists { verb: Some(ListsVerb::Diff(args)), .. } => versions::diff(&args),

@@ -64,6 +64,8 @@ pub struct Settings {
     pub history: history::Limits,
     /// Watching.
     pub reload: ReloadSettings,
+    /// Deadlines.
+    pub orders: OrdersSettings,
 }
 
 /// `[reload]`
@@ -75,6 +77,13 @@ pub struct ReloadSettings {
     pub quiet: Duration,
     /// Sources are looked at this often even if nothing was heard of them.
     pub rescan: Duration,
+}
+
+/// `[orders]`
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OrdersSettings {
+    /// So long before its deadline an order is due.
+    pub warn: Duration,
 }
 
 /// One `[[list]]`.
@@ -206,6 +215,7 @@ fn read(mut top: Table<'_>, path: &Path) -> Settings {
     let hits = sections::hits(top.table("hits"), folder);
     let history = sections::history(top.table("history"));
     let reload = sections::reload(top.table("reload"));
+    let orders = sections::orders(top.table("orders"));
     top.finish();
     Settings {
         path: path.into(),
@@ -222,6 +232,7 @@ fn read(mut top: Table<'_>, path: &Path) -> Settings {
         hits,
         history,
         reload,
+        orders,
     }
 }
 

@@ -11,10 +11,12 @@
 
 mod board;
 mod chronicle;
+mod clerk;
 mod control;
 mod file;
 mod gatekeeper;
 mod lastgood;
+pub mod ledger;
 mod loader;
 mod report;
 mod review;
@@ -24,9 +26,11 @@ mod voice;
 mod watch;
 
 pub use board::{Board, Posted};
+pub use clerk::Clerk;
 pub use control::{Control, Operation, Outcome, Phase, Published, StartError, Target, Trigger, first};
 pub use gatekeeper::held_over;
 pub use lastgood::CopyError;
+pub use ledger::Ledger;
 pub use loader::{Loader, size_changes};
 pub use report::{Digest, FileState, GateReport, ListReport, LoadError, Loaded, Missing, State};
 pub use review::{Found, ListReview, MAX_FINDINGS, Place, Review, Shadowed, place, review};

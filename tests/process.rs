@@ -32,6 +32,8 @@ mod hostile;
 mod lists;
 #[path = "process/operate.rs"]
 mod operate;
+#[path = "process/orders.rs"]
+mod orders;
 #[path = "process/probe.rs"]
 mod probe;
 #[path = "process/reload.rs"]

@@ -89,6 +89,47 @@ pub struct Status {
     pub audit: Option<String>,
     /// In order of configuration.
     pub lists: Vec<ListLine>,
+    /// How the orders in them stand.
+    #[serde(default)]
+    pub orders: Orders,
+}
+
+/// Orders in numbers, and those whose deadline is near or past while something of them is not enforced.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Orders {
+    /// They block.
+    pub in_force: u64,
+    /// `effective` has not come.
+    pub pending: u64,
+    /// `expires` has passed.
+    pub expired: u64,
+    /// `revoked` has passed.
+    pub revoked: u64,
+    /// The deadline is near, and something is not enforced.
+    pub due: u64,
+    /// The deadline has passed, and something is not enforced.
+    pub overdue: u64,
+    /// Files tell them differently.
+    pub conflicts: u64,
+    /// When one of them next changes its state or comes near its deadline, in seconds since 1970.
+    pub next_change: Option<i64>,
+    /// The first that are due or overdue.
+    pub alerts: Vec<OrderAlert>,
+}
+
+/// An order somebody should look at.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OrderAlert {
+    /// The authority's own number.
+    pub id: String,
+    /// Who issued it.
+    pub authority: String,
+    /// `due` or `overdue`.
+    pub standing: String,
+    /// Its deadline, in seconds since 1970.
+    pub deadline: i64,
+    /// What is not enforced and why.
+    pub why: String,
 }
 
 /// One list.

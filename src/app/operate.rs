@@ -9,10 +9,11 @@ use serde_json::Value;
 use tokio::sync::{mpsc, oneshot};
 
 use super::replace::replace;
-use crate::admin::{Asked, FileLine, Flushed, ListLine, Refused, Request, Status, Who};
+use crate::admin::{Asked, FileLine, Flushed, ListLine, OrderAlert, Orders, Refused, Request, Status, Who};
 use crate::audit::{self, Audit};
 use crate::engine::Engine;
 use crate::name::Name;
+use crate::reload::ledger::{self, Numbers};
 use crate::reload::{Board, FileState, ListReport, Operation, State, Trigger};
 use crate::util::{Now, Throttle, UnixTime};
 
@@ -114,6 +115,7 @@ impl Operators {
             failed: posted.failed,
             audit: audit_trouble(&self.audit.status()),
             lists: posted.reports.iter().map(|report| list_line(report, &posted.versions)).collect(),
+            orders: orders(posted.orders),
         }
     }
 }
@@ -142,6 +144,20 @@ fn reason_of(text: &str) -> Result<String, Refused> {
 /// An answer as JSON.
 fn told(answer: &impl Serialize) -> Result<Value, Refused> {
     serde_json::to_value(answer).map_err(|error| Refused(error.to_string()))
+}
+
+/// The orders as operators see them.
+fn orders(numbers: Numbers) -> Orders {
+    let Numbers { in_force, pending, expired, revoked, due, overdue, conflicts, next_change, alerts } = numbers;
+    let alert = |alert: ledger::OrderAlert| OrderAlert {
+        id: alert.id,
+        authority: alert.authority,
+        standing: alert.standing.to_string(),
+        deadline: alert.deadline.0,
+        why: alert.why,
+    };
+    let (next_change, alerts) = (next_change.map(|at| at.0), alerts.into_iter().map(alert).collect());
+    Orders { in_force, pending, expired, revoked, due, overdue, conflicts, next_change, alerts }
 }
 
 /// A list as operators see it.

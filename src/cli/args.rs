@@ -2,6 +2,7 @@
 
 mod audit;
 mod lists;
+mod orders;
 
 use std::fmt;
 use std::io::{self, Write};
@@ -13,6 +14,7 @@ use clap_complete::Shell;
 
 pub(super) use self::audit::{AuditVerb, ExportArgs, ExportFormat, LogArg, NameArgs, VerifyArgs};
 pub(super) use self::lists::{DiffArgs, ListsVerb, RollbackArgs, UnpinArgs, VersionsArgs};
+pub(super) use self::orders::{OrdersArgs, OrdersVerb};
 use super::probe::{self, ProbeArgs};
 use crate::hits::type_name;
 
@@ -24,6 +26,7 @@ Examples:
   qalqan fetch                             fetch lists from the web now
   qalqan why www.coinbase.com              is it blocked, why, and what does a client get
   qalqan probe                             is every enforced name really blocked by the running server
+  qalqan orders                            all orders: state, names, dates, lists
   qalqan audit verify                      was the log of what was enforced changed?
 
 Exit status: 0 all is well, 1 somebody should look at what was printed, 2 it cannot start or the input is wrong.";
@@ -81,7 +84,7 @@ Examples:
 
 It asks the running server; if none runs, it shows what the last one left in state_dir.
 
-Exit status: 0 all lists are current, 1 one is not, 2 nothing is known.";
+Exit status: 0 all lists are current; 1 one is not, or an order is due or overdue; 2 nothing is known.";
 
 /// Shown by `reload --help`.
 const RELOAD_EXAMPLES: &str = "\
@@ -136,6 +139,9 @@ pub(super) enum Verb {
     /// Ask a running server every enforced name, and say what is not blocked
     #[command(after_help = probe::EXAMPLES)]
     Probe(Box<ProbeArgs>),
+    /// List orders: their state, names and dates, what a name rests on, what ends soon, what is overdue
+    #[command(after_help = orders::EXAMPLES, disable_help_subcommand = true)]
+    Orders(OrdersArgs),
     /// Prove the audit log, or get events out of it
     #[command(after_help = audit::EXAMPLES, disable_help_subcommand = true)]
     Audit {

@@ -5,7 +5,7 @@ use serde::Serialize;
 use super::args::ServerArgs;
 use super::output::{self, Plain, Style, complain, counted, note, table};
 use super::{Exit, settings};
-use crate::admin::{self, AskError, Flushed, ListLine, Request, Status};
+use crate::admin::{self, AskError, Flushed, ListLine, OrderAlert, Orders, Request, Status};
 use crate::app;
 use crate::util::{Now, UnixTime};
 
@@ -60,7 +60,8 @@ pub(super) fn flush(name: &str, subtree: bool, args: &ServerArgs) -> Exit {
 fn show(status: &Status, as_json: bool) -> Exit {
     let current =
         status.failed.is_none() && status.audit.is_none() && status.lists.iter().all(|list| list.error.is_none());
-    let exit = if current { Exit::Fine } else { Exit::Look };
+    let in_time = status.orders.due + status.orders.overdue == 0;
+    let exit = if current && in_time { Exit::Fine } else { Exit::Look };
     if as_json {
         return json(status, exit);
     }
@@ -84,9 +85,38 @@ fn show(status: &Status, as_json: bool) -> Exit {
     if let Some(why) = &status.audit {
         text += &format!("\n{}\n", style.bad(format_args!("the audit log cannot be written: {}", Plain(why))));
     }
+    text += &orders(&status.orders, style);
     let since = age(UnixTime(status.published), now);
     text += &format!("\ngeneration {}, published {since}; {}\n", status.generation, running(status, now));
     output::print(&text, exit)
+}
+
+/// The orders in numbers, and those with a deadline that something is wrong with; nothing if there are none.
+fn orders(orders: &Orders, style: Style) -> String {
+    let Orders { in_force, pending, expired, revoked, due, overdue, conflicts, .. } = *orders;
+    if in_force + pending + expired + revoked == 0 {
+        return String::new();
+    }
+    let mut text = format!("\norders: {in_force} in force, {pending} pending, {expired} expired, {revoked} revoked");
+    if conflicts > 0 {
+        text += &format!("; {conflicts} told differently by different files");
+    }
+    if let Some(next) = orders.next_change {
+        text += &format!("; next change {}", UnixTime(next));
+    }
+    text.push('\n');
+    for alert in &orders.alerts {
+        let OrderAlert { id, authority, standing, deadline, why } = alert;
+        let order = format!("order {} of {}", Plain(id), Plain(authority));
+        let line = format!("{order} is {standing}, deadline {}: {}", UnixTime(*deadline), Plain(why));
+        text += &if standing == "overdue" { style.bad(line).to_string() } else { style.look(line).to_string() };
+        text.push('\n');
+    }
+    let more = (due + overdue).saturating_sub(orders.alerts.len() as u64);
+    if more > 0 {
+        text += &format!("… and {} more; `qalqan orders` shows them\n", counted(more, "order"));
+    }
+    text
 }
 
 /// One list.

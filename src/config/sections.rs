@@ -1,14 +1,14 @@
 //! The sections that become one settings struct each: `[server]`, `[upstream]`, `[cache]`, `[local]`, `[[zone]]`, `[hits]`,
-//! `[reload]`.
+//! `[reload]`, `[orders]`.
 
 use std::collections::HashSet;
 use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use super::ReloadSettings;
 use super::reader::{Limits, Table};
 use super::values::{self, ValueError};
+use super::{OrdersSettings, ReloadSettings};
 use crate::hits::Clients;
 use crate::limit::Cidr;
 use crate::name::Name;
@@ -96,6 +96,9 @@ const QUIET: Limits<Duration> =
     Limits { default: Duration::from_millis(300), min: Duration::from_millis(10), max: secs(60) };
 /// `rescan`
 const RESCAN: Limits<Duration> = Limits { default: secs(30), min: secs(1), max: secs(86_400) };
+
+/// `warn`: a working day before, for courts give two.
+const WARN: Limits<Duration> = Limits { default: secs(12 * 3600), min: secs(0), max: secs(90 * 86_400) };
 
 /// `[server]`, its access list apart.
 pub(super) fn server(mut table: Table<'_>, folder: &Path) -> (serve::Settings, limit::Settings) {
@@ -246,6 +249,13 @@ pub(super) fn history(mut table: Table<'_>) -> history::Limits {
 /// `[reload]`
 pub(super) fn reload(mut table: Table<'_>) -> ReloadSettings {
     let settings = ReloadSettings { quiet: table.duration("quiet", QUIET), rescan: table.duration("rescan", RESCAN) };
+    table.finish();
+    settings
+}
+
+/// `[orders]`
+pub(super) fn orders(mut table: Table<'_>) -> OrdersSettings {
+    let settings = OrdersSettings { warn: table.duration("warn", WARN) };
     table.finish();
     settings
 }

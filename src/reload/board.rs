@@ -2,9 +2,11 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::sync::watch;
 
+use super::ledger::Numbers;
 use super::report::ListReport;
 use crate::util::UnixTime;
 
@@ -25,6 +27,10 @@ pub struct Posted {
     pub versions: Arc<HashMap<String, u64>>,
     /// One a list, in config order, as of the last look at the sources.
     pub reports: Arc<[ListReport]>,
+    /// So long before its deadline an order is due.
+    pub warn: Duration,
+    /// How the orders stand; a moment behind the rest.
+    pub orders: Numbers,
 }
 
 impl Board {

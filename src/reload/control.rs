@@ -1,7 +1,7 @@
 //! The one task that reloads: hears reasons, loads and publishes off the runtime, one at a time.
 
 mod configuration;
-mod dates;
+pub(super) mod dates;
 mod operate;
 
 use std::fmt;
@@ -172,6 +172,7 @@ impl<T: Target> Control<T> {
             posted.generation = published.generation;
             posted.published = now.seconds();
             posted.reports = loaded.reports.as_slice().into();
+            posted.warn = settings.orders.warn;
         });
         let chronicle = Chronicle::default();
         let audit = None;
@@ -350,6 +351,7 @@ impl<T: Target> Work<T> {
                     posted.generation = published.generation;
                     posted.published = now.seconds();
                     posted.failed = None;
+                    posted.warn = self.settings.orders.warn;
                 });
                 self.dates = Dates::new(published.next_change, now);
                 voice::tell_publish(published.generation, &summary, started.elapsed())
