@@ -158,7 +158,7 @@ async fn run(settings: Settings) -> Result<(), Vec<AppError>> {
     let reloading = Control::new(settings.clone(), loader, target, &loaded, published).with_audit(Arc::clone(&audit));
     drop(loaded);
     let operators = Operators::new(Arc::clone(&engine), reloading.board(), trigger.clone(), Arc::clone(&audit));
-    let clerk = tokio::spawn(Clerk::new(reloading.board(), snapshots).run());
+    let clerk = tokio::spawn(Clerk::new(reloading.board(), snapshots, Arc::clone(&audit)).run());
     let status = tokio::spawn(operators.clone().keep_status(settings.state_dir.clone()));
     let operators = tokio::spawn(operators.run(asked));
     let reloading = tokio::spawn(reloading.run(triggers));

@@ -1,4 +1,5 @@
-//! Keeps the books of a running server: how its orders stand, and which deadlines are near or past.
+//! Keeps the books of a running server: how its orders stand, which deadlines are near or past, and, in the audit log,
+//! which orders began to block and which ceased to.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -9,8 +10,9 @@ use tokio::time::sleep;
 
 use super::board::{Board, Posted};
 use super::control::dates::Dates;
-use super::ledger::{Due, Ledger, Standing};
+use super::ledger::{Change, Due, Ledger, Standing, Turn, changes};
 use super::report::ListReport;
+use crate::audit::{Audit, By, Event, OrderChange, Why};
 use crate::snapshot::Snapshot;
 use crate::util::{Handover, Now, UnixTime};
 
@@ -29,13 +31,17 @@ pub struct Clerk {
     seen: Option<Posted>,
     said: HashMap<(String, String), (UnixTime, Standing)>,
     dates: Dates,
+    audit: Arc<Audit>,
+    /// What was written down last, and when.
+    before: (Ledger, UnixTime),
 }
 
 impl Clerk {
     /// Of the lists on `board`, as they are in force in `snapshots`.
-    pub fn new(board: Board, snapshots: Arc<Handover<Snapshot>>) -> Self {
+    pub fn new(board: Board, snapshots: Arc<Handover<Snapshot>>, audit: Arc<Audit>) -> Self {
         let dates = Dates::new(None, Now::read());
-        Self { board, snapshots, seen: None, said: HashMap::new(), dates }
+        let before = (Ledger::default(), UnixTime::default());
+        Self { board, snapshots, seen: None, said: HashMap::new(), dates, audit, before }
     }
 
     /// Works until it is dropped.
@@ -73,6 +79,11 @@ impl Clerk {
         self.tell(&ledger.due(at, posted.warn), &ledger, at);
         let numbers = ledger.numbers(at, posted.warn);
         self.dates = Dates::new(ledger.next_change(at, posted.warn), now);
+        let found = changes(&self.before.0, self.before.1, &ledger, at);
+        if !found.is_empty() {
+            self.audit.record_all(found.into_iter().map(event), now);
+        }
+        self.before = (ledger, at);
         self.seen = Some(posted);
         if self.board.read().orders != numbers {
             self.board.post(|posted| posted.orders = numbers);
@@ -103,6 +114,24 @@ impl Clerk {
         }
         self.said = said;
     }
+}
+
+/// A change as it is written down.
+fn event(change: Change) -> (By, Event) {
+    let by = match change.reason {
+        Why::Effective | Why::Expired | Why::Revoked => By::Clock,
+        _ => By::System,
+    };
+    let Change { order, list, turn, reason, names } = change;
+    let (order, authority) = (order.id.as_str().into(), order.authority.as_str().into());
+    let change = OrderChange { order, authority, list: (*list).into(), reason, names };
+    (
+        by,
+        match turn {
+            Turn::InForce => Event::OrderInForce(change),
+            Turn::Lifted => Event::OrderLifted(change),
+        },
+    )
 }
 
 /// One order.

@@ -120,6 +120,15 @@ fn when_a_name_was_enforced_can_be_proved() {
     folder.write("orders/1.toml", order("revoked = 2020-01-01\n", "a.example"));
     server.comes_to("a.example", "198.51.100.7");
     has_versions(&server, 2);
+    let turns = || -> Vec<Value> {
+        let of_orders = |event: &Value| event["event"].as_str().is_some_and(|kind| kind.starts_with("order_"));
+        events(&folder).into_iter().filter(of_orders).collect()
+    };
+    eventually("both turns of the order are written down", || turns().len() == 2, || format!("{:?}", turns()));
+    let turns = turns();
+    assert_eq!((&turns[0]["event"], &turns[0]["reason"]), (&json!("order_in_force"), &json!("started")));
+    assert_eq!((&turns[1]["event"], &turns[1]["order"]), (&json!("order_lifted"), &json!("25/4")));
+    assert_eq!(turns[1]["names"]["sample"], json!(["a.example"]));
     server.stop();
 
     let states = |name: &str| {
