@@ -4,6 +4,7 @@ mod args;
 mod audit;
 mod check;
 mod fetch;
+mod held;
 mod lists;
 mod load;
 mod logging;
@@ -66,6 +67,10 @@ fn dispatch(verb: Verb) -> Exit {
         Verb::Probe(args) => probe::run(&args),
         Verb::Audit { verb } => audit::run(&verb),
         Verb::Lists(args) => lists::lists(&args),
+        Verb::Held(args) => held::held(&args),
+        Verb::Release(args) => held::release(args),
+        Verb::Dismiss(args) => held::dismiss(args),
+        Verb::Undecide(args) => held::undecide(args),
         Verb::Reload(args) => lists::reload(&args),
         Verb::Flush { name, subtree, server } => lists::flush(&name, subtree, &server),
         Verb::Version { json } => output::print(&version(json), Exit::Fine),

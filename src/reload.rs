@@ -23,7 +23,9 @@ mod voice;
 mod watch;
 
 pub use board::{Board, Posted};
-pub use control::{Control, Operation, Outcome, Phase, Published, StartError, Target, Trigger, first};
+pub use control::{
+    Control, Operation, Outcome, Phase, Published, Ruling, StartError, Target, Trigger, first, no_such_list,
+};
 pub use gatekeeper::held_over;
 pub use lastgood::CopyError;
 pub use loader::{Loader, size_changes};

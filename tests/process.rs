@@ -24,6 +24,8 @@ mod flood;
 mod forward;
 #[path = "process/gate.rs"]
 mod gate;
+#[path = "process/held.rs"]
+mod held;
 #[path = "process/hits.rs"]
 mod hits;
 #[path = "process/hostile.rs"]

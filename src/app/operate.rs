@@ -1,5 +1,7 @@
 //! What operators ask the running server, brought to who can do it; and `status.json`, for when none runs.
 
+mod held;
+
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -7,8 +9,9 @@ use serde::Serialize;
 use serde_json::Value;
 use tokio::sync::{mpsc, oneshot};
 
+pub use self::held::held_lists;
 use super::replace::replace;
-use crate::admin::{Asked, FileLine, Flushed, ListLine, Refused, Request, Status};
+use crate::admin::{Asked, FileLine, Flushed, ListLine, Refused, Request, Status, Who};
 use crate::engine::Engine;
 use crate::name::Name;
 use crate::reload::{Board, FileState, ListReport, Operation, State, Trigger};
@@ -39,7 +42,7 @@ impl Operators {
             tokio::spawn(async move {
                 tracing::debug!(user = who.user, ?request, "asked by an operator");
                 // One who has gone does not wait for the answer.
-                let _ = reply.send(operators.answer(request).await);
+                let _ = reply.send(operators.answer(request, &who).await);
             });
         }
     }
@@ -65,13 +68,15 @@ impl Operators {
     }
 
     /// The answer to one request.
-    async fn answer(&self, request: Request) -> Result<Value, Refused> {
+    async fn answer(&self, request: Request, who: &Who) -> Result<Value, Refused> {
         match request {
             Request::Status => told(&self.status()),
             Request::Reload => {
                 self.operate(Operation::Reload).await?;
                 told(&self.status())
             }
+            Request::Held => told(&held_lists(&self.board.read().reports)),
+            Request::Decide(ruling) => told(&self.decide(ruling, who).await?),
             Request::Flush { name, subtree } => {
                 let name = Name::parse(&name).map_err(|error| Refused(format!("{name}: {error}")))?;
                 let engine = Arc::clone(&self.engine);
@@ -121,7 +126,9 @@ fn list_line(report: &ListReport) -> ListLine {
         source: report.source.clone(),
         role: report.role.to_string(),
         mode: report.mode.to_string(),
-        state: state(&report.state).into(),
+        state: if report.refused.is_some() { "refused" } else { state(&report.state) }.into(),
+        held: report.gate.open,
+        refused: report.refused.as_ref().map(|change| change.version.clone()),
         accepted: report.files.iter().filter_map(|file| file.accepted).max().map(|at| at.0),
         entries: report.entries,
         rejected: report.rejected,

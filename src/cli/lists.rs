@@ -65,11 +65,11 @@ fn show(status: &Status, as_json: bool) -> Exit {
     }
     let style = Style::of_stdout();
     let now = Now::read().seconds();
-    let head = ["list", "role", "mode", "entries", "rejected", "accepted", "state"];
+    let head = ["list", "role", "mode", "entries", "held", "rejected", "accepted", "state"];
     let mut rows = vec![head.map(str::to_owned).to_vec()];
     rows.extend(status.lists.iter().map(|list| row(list, now)));
     let mut text = String::new();
-    for (index, line) in table(&rows, &[false, false, false, true, true]).lines().enumerate() {
+    for (index, line) in table(&rows, &[false, false, false, true, true, true]).lines().enumerate() {
         text += &if index == 0 { format!("{}\n", style.strong(line)) } else { format!("{line}\n") };
     }
     for list in &status.lists {
@@ -89,7 +89,7 @@ fn show(status: &Status, as_json: bool) -> Exit {
 fn row(list: &ListLine, now: UnixTime) -> Vec<String> {
     let accepted = list.accepted.map_or("never".to_owned(), |at| age(UnixTime(at), now));
     let words = [&list.name, &list.role, &list.mode].map(|word| Plain(word).to_string());
-    let numbers = [list.entries.to_string(), list.rejected.to_string()];
+    let numbers = [list.entries, list.held, list.rejected].map(|number| number.to_string());
     words.into_iter().chain(numbers).chain([accepted, Plain(&list.state).to_string()]).collect()
 }
 
@@ -111,7 +111,7 @@ fn age(at: UnixTime, now: UnixTime) -> String {
 }
 
 /// As JSON.
-fn json(what: &impl Serialize, exit: Exit) -> Exit {
+pub(super) fn json(what: &impl Serialize, exit: Exit) -> Exit {
     match serde_json::to_string_pretty(what) {
         Ok(text) => output::print(&(text + "\n"), exit),
         Err(error) => complain(&format_args!("cannot write JSON: {error}")),

@@ -21,7 +21,7 @@ pub(super) struct InForce {
 }
 
 /// Reads the lists, with the last good copies where it has to; says why if a server would not start.
-pub(super) fn in_force(settings: &Settings) -> Result<InForce, Exit> {
+pub(super) fn lists(settings: &Settings) -> Result<Loaded, Exit> {
     let progress = Progress::show(&format!("reading {}", output::counted(settings.lists.len() as u64, "list")));
     // Only `Loader::keep` would write.
     let mut loader = Loader::new(Some(settings.state_dir.clone()));
@@ -38,6 +38,12 @@ pub(super) fn in_force(settings: &Settings) -> Result<InForce, Exit> {
     for trouble in &loaded.gate_troubles {
         output::note(trouble);
     }
+    Ok(loaded)
+}
+
+/// The same, and what would decide queries.
+pub(super) fn in_force(settings: &Settings) -> Result<InForce, Exit> {
+    let loaded = lists(settings)?;
     let now = Now::read();
     let snapshot = app::compile(1, settings, loaded.parts.clone(), &Stats::default(), now.seconds());
     let snapshot = snapshot.map_err(|error| complain(&error))?;

@@ -2,9 +2,11 @@
 
 mod configuration;
 mod dates;
+mod decide;
 
 use std::fmt;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::{mpsc, oneshot};
@@ -13,11 +15,13 @@ use tokio::time::{Instant, sleep, sleep_until};
 
 use self::configuration::Configuration;
 use self::dates::Dates;
+pub use self::decide::{Ruling, no_such_list};
 use super::board::Board;
 use super::loader::Loader;
 use super::report::{Loaded, Missing};
 use super::voice::{self, Voice};
 use super::watch::{Events, Watch, absolute};
+use crate::audit::{Audit, By, Event};
 use crate::config::Settings;
 use crate::signature;
 use crate::util::{Now, UnixTime};
@@ -75,6 +79,8 @@ pub enum Trigger {
 pub enum Operation {
     /// The same as [`Trigger::Hangup`].
     Reload,
+    /// Decide about held entries.
+    Decide(Ruling),
 }
 
 /// What came of an operation: in force by now, or why not.
@@ -146,8 +152,15 @@ impl<T: Target> Control<T> {
             posted.published = now.seconds();
             posted.reports = loaded.reports.as_slice().into();
         });
-        let work = Work { settings, configuration, loader, target, watch, voice, dates, board, failed: false };
+        let work =
+            Work { settings, configuration, loader, target, watch, voice, dates, board, audit: None, failed: false };
         Self { work, events }
+    }
+
+    /// Writes down what is decided.
+    pub fn audited(mut self, audit: Arc<Audit>) -> Self {
+        self.work.audit = Some(audit);
+        self
     }
 
     /// Where it says how everything stands.
@@ -165,6 +178,7 @@ impl<T: Target> Control<T> {
         while let Some(mut busy) = work.take() {
             let waiting = std::mem::take(&mut asks);
             let job = spawn_blocking(move || {
+                let waiting = busy.decide(waiting);
                 let retry = busy.reload(cause);
                 busy.answer(waiting);
                 (busy, retry)
@@ -208,11 +222,16 @@ impl<T: Target> Control<T> {
 /// A request, and those that came meanwhile: one reload serves them all.
 fn asked(trigger: Trigger, triggers: &mut mpsc::Receiver<Trigger>, asks: &mut Asks) -> Cause {
     let more = std::iter::from_fn(|| triggers.try_recv().ok());
-    asks.extend(std::iter::once(trigger).chain(more).filter_map(|trigger| match trigger {
+    let mut asked_for_all = false;
+    let triggers = std::iter::once(trigger).chain(more).inspect(|trigger| {
+        asked_for_all |= !matches!(trigger, Trigger::Operate(Operation::Decide(_), _));
+    });
+    asks.extend(triggers.filter_map(|trigger| match trigger {
         Trigger::Hangup => None,
         Trigger::Operate(operation, reply) => Some((operation, reply)),
     }));
-    Cause::Asked
+    // What was decided is a changed file; nobody doubts the others.
+    if asked_for_all { Cause::Asked } else { Cause::Look }
 }
 
 /// Why there is something to do.
@@ -237,6 +256,8 @@ struct Work<T> {
     voice: Voice,
     dates: Dates,
     board: Board,
+    /// Where decisions are written down.
+    audit: Option<Arc<Audit>>,
     /// What was loaded last could not be published.
     failed: bool,
 }
@@ -325,9 +346,17 @@ impl<T: Target> Work<T> {
                     Some(why) => Err(format!("what was read cannot be put in force: {why}")),
                     None => Ok(()),
                 },
+                Operation::Decide(ruling) => self.decided(&ruling),
             };
             // An operator who has gone need not know.
             let _ = reply.send(outcome);
+        }
+    }
+
+    /// Writes something down.
+    fn note(&self, by: By, event: Event) {
+        if let Some(audit) = &self.audit {
+            audit.record(by, event, Now::read());
         }
     }
 
