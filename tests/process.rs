@@ -42,6 +42,8 @@ mod reload;
 mod restart;
 #[path = "process/signed.rs"]
 mod signed;
+#[path = "process/stories.rs"]
+mod stories;
 #[path = "process/streams.rs"]
 mod streams;
 #[path = "process/systemd.rs"]

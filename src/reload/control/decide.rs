@@ -144,7 +144,7 @@ impl<T: Target> Work<T> {
                 let posted = self.board.read();
                 let report = posted.reports.iter().find(|report| report.name == *list);
                 let refused = report.and_then(|report| report.refused.as_ref());
-                if verdict != Verdict::Released || !refused.is_some_and(|change| change.version == *version) {
+                if verdict != Verdict::Released || refused.is_none_or(|change| change.version != *version) {
                     return Err(format!("version {version} of list {list} is not refused, or not any more"));
                 }
                 decisions.accept(list, version, by, reason, now)
