@@ -10,6 +10,7 @@ mod load;
 mod logging;
 mod output;
 mod probe;
+mod versions;
 mod why;
 
 use std::path::{Path, PathBuf};
@@ -17,7 +18,7 @@ use std::process::ExitCode;
 
 use clap::{CommandFactory, Parser};
 
-use self::args::{Args, ConfigArg, Verb};
+use self::args::{Args, ConfigArg, ListsVerb, Verb};
 use self::output::complain;
 use crate::app;
 use crate::config::{self, Settings};
@@ -66,7 +67,11 @@ fn dispatch(verb: Verb) -> Exit {
         Verb::Why(args) => why::run(&args),
         Verb::Probe(args) => probe::run(&args),
         Verb::Audit { verb } => audit::run(&verb),
-        Verb::Lists(args) => lists::lists(&args),
+        Verb::Lists { verb: None, server } => lists::lists(&server),
+        Verb::Lists { verb: Some(ListsVerb::Versions(args)), .. } => versions::versions(&args),
+        Verb::Lists { verb: Some(ListsVerb::Diff(args)), .. } => versions::diff(&args),
+        Verb::Lists { verb: Some(ListsVerb::Rollback(args)), .. } => versions::rollback(&args),
+        Verb::Lists { verb: Some(ListsVerb::Unpin(args)), .. } => versions::unpin(&args),
         Verb::Held(args) => held::held(&args),
         Verb::Release(args) => held::release(args),
         Verb::Dismiss(args) => held::dismiss(args),

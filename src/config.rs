@@ -26,7 +26,7 @@ use toml::de::DeTable;
 use self::reader::{MAX_PROBLEMS, Sink, Table};
 use crate::fetch::Source;
 use crate::gate as checks;
-use crate::{cache, hits, limit, list, local, policy, serve, upstream};
+use crate::{cache, history, hits, limit, list, local, policy, serve, upstream};
 
 /// `state_dir`
 const STATE_DIR: &str = "state";
@@ -60,6 +60,8 @@ pub struct Settings {
     pub lists: Vec<ListSettings>,
     /// The hit log.
     pub hits: hits::Settings,
+    /// How many versions of each list are kept.
+    pub history: history::Limits,
     /// Watching.
     pub reload: ReloadSettings,
 }
@@ -136,6 +138,25 @@ impl Settings {
         self.lists.iter().filter_map(|list| list.fetch.clone()).collect()
     }
 
+    /// The sections whose settings differ in `new`.
+    pub fn changed(&self, new: &Self) -> Vec<&'static str> {
+        let sections = [
+            ("state_dir", self.state_dir != new.state_dir),
+            ("start_without_lists", self.start_without_lists != new.start_without_lists),
+            ("server", self.server != new.server || self.limit != new.limit),
+            ("upstream", self.upstream != new.upstream),
+            ("cache", self.cache != new.cache),
+            ("local", self.local != new.local),
+            ("answer", self.answer != new.answer),
+            ("gate", self.gate != new.gate),
+            ("list", self.lists != new.lists),
+            ("hits", self.hits != new.hits),
+            ("history", self.history != new.history),
+            ("reload", self.reload != new.reload),
+        ];
+        sections.into_iter().filter(|&(_, differs)| differs).map(|(section, _)| section).collect()
+    }
+
     /// The keys whose values differ in `new` and cannot take effect while running.
     pub fn restart_needed(&self, new: &Self) -> Vec<&'static str> {
         let (old_tcp, new_tcp) = (&self.server.tcp, &new.server.tcp);
@@ -183,6 +204,7 @@ fn read(mut top: Table<'_>, path: &Path) -> Settings {
         lists::read(&mut top, &lists::Base { folder, state_dir: &state_dir, answer: &answer, checks: &gate.checks });
     gate.own = gate::own_names(&local, &answer, &lists);
     let hits = sections::hits(top.table("hits"), folder);
+    let history = sections::history(top.table("history"));
     let reload = sections::reload(top.table("reload"));
     top.finish();
     Settings {
@@ -198,6 +220,7 @@ fn read(mut top: Table<'_>, path: &Path) -> Settings {
         gate,
         lists,
         hits,
+        history,
         reload,
     }
 }

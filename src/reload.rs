@@ -10,6 +10,7 @@
 //! last good rules in force, from memory or, after a restart, from `state_dir`.
 
 mod board;
+mod chronicle;
 mod control;
 mod file;
 mod gatekeeper;

@@ -50,6 +50,8 @@ mod streams;
 mod systemd;
 #[path = "process/targets.rs"]
 mod targets;
+#[path = "process/versions.rs"]
+mod versions;
 #[path = "process/waiting.rs"]
 mod waiting;
 #[path = "process/workers.rs"]

@@ -27,6 +27,22 @@ pub enum Request {
     Held,
     /// Decide about it: [`super::Ruled`], once that is in force.
     Decide(Ruling),
+    /// Keep a list at an older version until it is unpinned: a [`Status`] of afterwards.
+    Rollback {
+        /// The list.
+        list: String,
+        /// The version; without one, that before the one in force.
+        version: Option<u64>,
+        /// Why.
+        reason: String,
+    },
+    /// Let a list follow its source again: a [`Status`] of afterwards.
+    Unpin {
+        /// The list.
+        list: String,
+        /// Why.
+        reason: String,
+    },
 }
 
 /// Why a request came to nothing, in words for the operator.
@@ -74,6 +90,9 @@ pub struct Status {
     pub published: i64,
     /// Why what was read last could not be put in force.
     pub failed: Option<String>,
+    /// Why the audit log cannot be written just now.
+    #[serde(default)]
+    pub audit: Option<String>,
     /// In order of configuration.
     pub lists: Vec<ListLine>,
 }
@@ -91,6 +110,12 @@ pub struct ListLine {
     pub mode: String,
     /// `current`, `refused` (a version was not taken for its size), `last good` or `not used`.
     pub state: String,
+    /// Its version in force, if that is in the history.
+    #[serde(default)]
+    pub version: Option<u64>,
+    /// An operator keeps it at that version.
+    #[serde(default)]
+    pub pinned: bool,
     /// When the newest content in force was accepted, in seconds since 1970.
     pub accepted: Option<i64>,
     /// Entries in force.

@@ -2,6 +2,7 @@
 
 mod held;
 
+use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -12,11 +13,14 @@ use tokio::sync::{mpsc, oneshot};
 pub use self::held::held_lists;
 use super::replace::replace;
 use crate::admin::{Asked, FileLine, Flushed, ListLine, Refused, Request, Status, Who};
+use crate::audit::{self, Audit};
 use crate::engine::Engine;
 use crate::name::Name;
 use crate::reload::{Board, FileState, ListReport, Operation, State, Trigger};
 use crate::util::{Now, Throttle, UnixTime};
 
+/// Characters of a reason: as many as the audit log keeps of a text.
+const MAX_REASON: usize = 500;
 /// What is known of the server when it no longer runs.
 const STATUS: &str = "status.json";
 
@@ -26,13 +30,14 @@ pub struct Operators {
     engine: Arc<Engine>,
     board: Board,
     trigger: mpsc::Sender<Trigger>,
+    audit: Arc<Audit>,
     started: UnixTime,
 }
 
 impl Operators {
     /// Of a server that has just started.
-    pub fn new(engine: Arc<Engine>, board: Board, trigger: mpsc::Sender<Trigger>) -> Self {
-        Self { engine, board, trigger, started: Now::read().seconds() }
+    pub fn new(engine: Arc<Engine>, board: Board, trigger: mpsc::Sender<Trigger>, audit: Arc<Audit>) -> Self {
+        Self { engine, board, trigger, audit, started: Now::read().seconds() }
     }
 
     /// Answers for as long as somebody may ask; a request that takes long holds up no other.
@@ -42,7 +47,7 @@ impl Operators {
             tokio::spawn(async move {
                 tracing::debug!(user = who.user, ?request, "asked by an operator");
                 // One who has gone does not wait for the answer.
-                let _ = reply.send(operators.answer(request, &who).await);
+                let _ = reply.send(operators.answer(request, who).await);
             });
         }
     }
@@ -68,7 +73,7 @@ impl Operators {
     }
 
     /// The answer to one request.
-    async fn answer(&self, request: Request, who: &Who) -> Result<Value, Refused> {
+    async fn answer(&self, request: Request, who: Who) -> Result<Value, Refused> {
         match request {
             Request::Status => told(&self.status()),
             Request::Reload => {
@@ -77,6 +82,14 @@ impl Operators {
             }
             Request::Held => told(&held_lists(&self.board.read().reports)),
             Request::Decide(ruling) => told(&self.decide(ruling, who).await?),
+            Request::Rollback { list, version, reason } => {
+                self.operate(Operation::Rollback { list, version, reason: reason_of(&reason)?, by: who.user }).await?;
+                told(&self.status())
+            }
+            Request::Unpin { list, reason } => {
+                self.operate(Operation::Unpin { list, reason: reason_of(&reason)?, by: who.user }).await?;
+                told(&self.status())
+            }
             Request::Flush { name, subtree } => {
                 let name = Name::parse(&name).map_err(|error| Refused(format!("{name}: {error}")))?;
                 let engine = Arc::clone(&self.engine);
@@ -104,7 +117,8 @@ impl Operators {
             generation: posted.generation,
             published: posted.published.0,
             failed: posted.failed,
-            lists: posted.reports.iter().map(list_line).collect(),
+            audit: audit_trouble(&self.audit.status()),
+            lists: posted.reports.iter().map(|report| list_line(report, &posted.versions)).collect(),
         }
     }
 }
@@ -114,19 +128,37 @@ pub fn last_status(state_dir: &Path) -> Option<Status> {
     serde_json::from_slice(&std::fs::read(state_dir.join(STATUS)).ok()?).ok()
 }
 
+/// What keeps the audit log from being written.
+fn audit_trouble(status: &audit::Status) -> Option<String> {
+    let error = status.error.as_ref()?;
+    Some(format!("{error} ({} events wait, {} are lost)", status.waiting, status.lost))
+}
+
+/// A reason that says something.
+fn reason_of(text: &str) -> Result<String, Refused> {
+    let text = text.trim();
+    match text.chars().count() {
+        0 => Err(Refused("a reason is needed: it stands in the audit log for whoever asks later".into())),
+        1..=MAX_REASON => Ok(text.to_owned()),
+        _ => Err(Refused(format!("the reason is longer than {MAX_REASON} characters"))),
+    }
+}
+
 /// An answer as JSON.
 fn told(answer: &impl Serialize) -> Result<Value, Refused> {
     serde_json::to_value(answer).map_err(|error| Refused(error.to_string()))
 }
 
 /// A list as operators see it.
-fn list_line(report: &ListReport) -> ListLine {
+fn list_line(report: &ListReport, versions: &HashMap<String, u64>) -> ListLine {
     ListLine {
         name: report.name.clone(),
         source: report.source.clone(),
         role: report.role.to_string(),
         mode: report.mode.to_string(),
         state: if report.refused.is_some() { "refused" } else { state(&report.state) }.into(),
+        version: versions.get(&report.name).copied(),
+        pinned: report.pinned.is_some(),
         held: report.gate.open,
         refused: report.refused.as_ref().map(|change| change.version.clone()),
         accepted: report.files.iter().filter_map(|file| file.accepted).max().map(|at| at.0),

@@ -2,6 +2,7 @@
 
 mod audit;
 mod held;
+mod lists;
 
 use std::fmt;
 use std::io::{self, Write};
@@ -13,6 +14,7 @@ use clap_complete::Shell;
 
 pub(super) use self::audit::{AuditVerb, ExportArgs, ExportFormat, LogArg, VerifyArgs};
 pub(super) use self::held::{DismissArgs, HeldArgs, ReleaseArgs, UndecideArgs};
+pub(super) use self::lists::{DiffArgs, ListsVerb, RollbackArgs, UnpinArgs, VersionsArgs};
 use super::probe::{self, ProbeArgs};
 use crate::hits::type_name;
 
@@ -145,8 +147,14 @@ pub(super) enum Verb {
         verb: AuditVerb,
     },
     /// Show the lists of the running server: where each stands, what it holds, what went wrong
-    #[command(after_help = LISTS_EXAMPLES)]
-    Lists(ServerArgs),
+    #[command(after_help = LISTS_EXAMPLES, args_conflicts_with_subcommands = true, disable_help_subcommand = true)]
+    Lists {
+        /// What to do with one of them
+        #[command(subcommand)]
+        verb: Option<ListsVerb>,
+        #[command(flatten)]
+        server: ServerArgs,
+    },
     /// Show entries that are not enforced until somebody decides, and versions of lists that were not taken
     #[command(after_help = held::HELD_EXAMPLES)]
     Held(HeldArgs),

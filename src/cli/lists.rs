@@ -58,18 +58,19 @@ pub(super) fn flush(name: &str, subtree: bool, args: &ServerArgs) -> Exit {
 
 /// The lists, and whether somebody should look at them.
 fn show(status: &Status, as_json: bool) -> Exit {
-    let current = status.failed.is_none() && status.lists.iter().all(|list| list.error.is_none());
+    let current =
+        status.failed.is_none() && status.audit.is_none() && status.lists.iter().all(|list| list.error.is_none());
     let exit = if current { Exit::Fine } else { Exit::Look };
     if as_json {
         return json(status, exit);
     }
     let style = Style::of_stdout();
     let now = Now::read().seconds();
-    let head = ["list", "role", "mode", "entries", "held", "rejected", "accepted", "state"];
+    let head = ["list", "role", "mode", "version", "entries", "held", "rejected", "accepted", "state"];
     let mut rows = vec![head.map(str::to_owned).to_vec()];
     rows.extend(status.lists.iter().map(|list| row(list, now)));
     let mut text = String::new();
-    for (index, line) in table(&rows, &[false, false, false, true, true, true]).lines().enumerate() {
+    for (index, line) in table(&rows, &[false, false, false, true, true, true, true]).lines().enumerate() {
         text += &if index == 0 { format!("{}\n", style.strong(line)) } else { format!("{line}\n") };
     }
     for list in &status.lists {
@@ -80,6 +81,9 @@ fn show(status: &Status, as_json: bool) -> Exit {
     if let Some(why) = &status.failed {
         text += &format!("\n{}\n", style.bad(format_args!("what was read last is not in force: {}", Plain(why))));
     }
+    if let Some(why) = &status.audit {
+        text += &format!("\n{}\n", style.bad(format_args!("the audit log cannot be written: {}", Plain(why))));
+    }
     let since = age(UnixTime(status.published), now);
     text += &format!("\ngeneration {}, published {since}; {}\n", status.generation, running(status, now));
     output::print(&text, exit)
@@ -89,8 +93,11 @@ fn show(status: &Status, as_json: bool) -> Exit {
 fn row(list: &ListLine, now: UnixTime) -> Vec<String> {
     let accepted = list.accepted.map_or("never".to_owned(), |at| age(UnixTime(at), now));
     let words = [&list.name, &list.role, &list.mode].map(|word| Plain(word).to_string());
-    let numbers = [list.entries, list.held, list.rejected].map(|number| number.to_string());
-    words.into_iter().chain(numbers).chain([accepted, Plain(&list.state).to_string()]).collect()
+    let version = list.version.map_or("-".to_owned(), |version| version.to_string());
+    let [entries, held, rejected] = [list.entries, list.held, list.rejected].map(|number| number.to_string());
+    let numbers = [version, entries, held, rejected];
+    let state = if list.pinned { format!("{}, pinned", Plain(&list.state)) } else { Plain(&list.state).to_string() };
+    words.into_iter().chain(numbers).chain([accepted, state]).collect()
 }
 
 /// Which server it is.

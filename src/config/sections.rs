@@ -13,7 +13,7 @@ use crate::hits::Clients;
 use crate::limit::Cidr;
 use crate::name::Name;
 use crate::upstream::{Server, ZoneSettings};
-use crate::{cache, hits, limit, local, serve, upstream};
+use crate::{cache, history, hits, limit, local, serve, upstream};
 
 /// Seconds as a duration, for the constants below.
 const fn secs(seconds: u64) -> Duration {
@@ -87,6 +87,10 @@ const HITS_SIZE: Limits<u64> = Limits { default: 100 << 20, min: 1 << 10, max: 1
 const HITS_AGE: Limits<Duration> = Limits { default: secs(86_400), min: secs(60), max: secs(366 * 86_400) };
 /// `keep`
 const HITS_KEEP: Limits<usize> = Limits { default: 7, min: 0, max: 10_000 };
+/// `versions` of each list: a year of working days.
+const HISTORY_VERSIONS: Limits<usize> = Limits { default: 250, min: 1, max: 100_000 };
+/// `size` of each list's history: hundreds of versions of the largest lists, compressed.
+const HISTORY_SIZE: Limits<u64> = Limits { default: 256 << 20, min: 1 << 20, max: 1 << 40 };
 /// `quiet`: a list written in pieces has pauses shorter than this; enforced within a second all the same.
 const QUIET: Limits<Duration> =
     Limits { default: Duration::from_millis(300), min: Duration::from_millis(10), max: secs(60) };
@@ -227,6 +231,16 @@ pub(super) fn hits(mut table: Table<'_>, folder: &Path) -> hits::Settings {
     };
     table.finish();
     settings
+}
+
+/// `[history]`
+pub(super) fn history(mut table: Table<'_>) -> history::Limits {
+    let limits = history::Limits {
+        versions: table.count("versions", HISTORY_VERSIONS),
+        bytes: table.size("size", HISTORY_SIZE),
+    };
+    table.finish();
+    limits
 }
 
 /// `[reload]`

@@ -1,5 +1,6 @@
 //! Where everything stands, for others to look at while reloads go on.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use tokio::sync::watch;
@@ -20,6 +21,8 @@ pub struct Posted {
     pub published: UnixTime,
     /// Why what was read last could not be put in force.
     pub failed: Option<String>,
+    /// Numbers of the versions in force, by list, as far as they are in the history.
+    pub versions: Arc<HashMap<String, u64>>,
     /// One a list, in config order, as of the last look at the sources.
     pub reports: Arc<[ListReport]>,
 }

@@ -3,6 +3,7 @@
 mod configuration;
 mod dates;
 mod decide;
+mod operate;
 
 use std::fmt;
 use std::path::PathBuf;
@@ -17,6 +18,7 @@ use self::configuration::Configuration;
 use self::dates::Dates;
 pub use self::decide::{Ruling, no_such_list};
 use super::board::Board;
+use super::chronicle::{Chronicle, Written};
 use super::loader::Loader;
 use super::report::{Loaded, Missing};
 use super::voice::{self, Voice};
@@ -81,6 +83,26 @@ pub enum Operation {
     Reload,
     /// Decide about held entries.
     Decide(Ruling),
+    /// Keep a list at an older version until it is unpinned.
+    Rollback {
+        /// The list.
+        list: String,
+        /// The version; without one, that before the one in force.
+        version: Option<u64>,
+        /// Why.
+        reason: String,
+        /// Who wants it.
+        by: String,
+    },
+    /// Let a list follow its source again.
+    Unpin {
+        /// The list.
+        list: String,
+        /// Why.
+        reason: String,
+        /// Who wants it.
+        by: String,
+    },
 }
 
 /// What came of an operation: in force by now, or why not.
@@ -134,6 +156,9 @@ pub struct Control<T> {
 /// Operators who wait for the reload under way.
 type Asks = Vec<(Operation, oneshot::Sender<Outcome>)>;
 
+/// What was done for them before the reload that puts it in force.
+type Done = Vec<(Outcome, oneshot::Sender<Outcome>)>;
+
 impl<T: Target> Control<T> {
     /// `settings`, what `loader` last gave under them, and what its publish on `target` gave.
     pub fn new(settings: Settings, loader: Loader, target: T, loaded: &Loaded, published: Published) -> Self {
@@ -152,13 +177,26 @@ impl<T: Target> Control<T> {
             posted.published = now.seconds();
             posted.reports = loaded.reports.as_slice().into();
         });
-        let work =
-            Work { settings, configuration, loader, target, watch, voice, dates, board, audit: None, failed: false };
+        let chronicle = Chronicle::default();
+        let audit = None;
+        let work = Work {
+            settings,
+            configuration,
+            loader,
+            target,
+            watch,
+            voice,
+            dates,
+            board,
+            chronicle,
+            audit,
+            failed: false,
+        };
         Self { work, events }
     }
 
-    /// Writes down what is decided.
-    pub fn audited(mut self, audit: Arc<Audit>) -> Self {
+    /// Writes down what happens.
+    pub fn with_audit(mut self, audit: Arc<Audit>) -> Self {
         self.work.audit = Some(audit);
         self
     }
@@ -178,9 +216,10 @@ impl<T: Target> Control<T> {
         while let Some(mut busy) = work.take() {
             let waiting = std::mem::take(&mut asks);
             let job = spawn_blocking(move || {
-                let waiting = busy.decide(waiting);
+                let done = busy.operate(waiting);
                 let retry = busy.reload(cause);
-                busy.answer(waiting);
+                busy.write_down();
+                busy.answer(done);
                 (busy, retry)
             });
             let (idle, retry) = match job.await {
@@ -256,7 +295,7 @@ struct Work<T> {
     voice: Voice,
     dates: Dates,
     board: Board,
-    /// Where decisions are written down.
+    chronicle: Chronicle,
     audit: Option<Arc<Audit>>,
     /// What was loaded last could not be published.
     failed: bool,
@@ -278,9 +317,15 @@ impl<T: Target> Work<T> {
         // Watches first: what changes after it was read is then heard. A changed configuration has other paths.
         self.arm();
         let (changed, flux) = self.configuration.look(&mut self.settings, asked);
-        if changed {
-            self.arm();
-        }
+        let changed = match changed {
+            Some(change) => {
+                let by = By::File(self.settings.path.to_string_lossy().as_ref().into());
+                self.note(by, Event::ConfigChanged(change));
+                self.arm();
+                true
+            }
+            None => false,
+        };
         // What was heard has been waited for. A writer that never stops must not hold up the other lists.
         let quiet = self.settings.reload.quiet;
         self.loader.set_quiet(quiet, if asked { quiet * 4 } else { Duration::ZERO });
@@ -338,25 +383,44 @@ impl<T: Target> Work<T> {
         self.dates = Dates::new(next, now);
     }
 
-    /// Tells operators what came of what they wanted.
-    fn answer(&self, asks: Asks) {
-        for (operation, reply) in asks {
-            let outcome = match operation {
-                Operation::Reload => match self.board.read().failed {
-                    Some(why) => Err(format!("what was read cannot be put in force: {why}")),
-                    None => Ok(()),
-                },
-                Operation::Decide(ruling) => self.decided(&ruling),
-            };
-            // An operator who has gone need not know.
-            let _ = reply.send(outcome);
+    /// Writes versions and events down; what cannot be is told, and tried again at the next reload.
+    fn write_down(&mut self) {
+        if self.failed {
+            return;
+        }
+        let posted = self.board.read();
+        let now = Now::read();
+        let Written { events, troubles } =
+            self.chronicle.update(&self.settings, &self.loader, &posted.reports, posted.generation, now.seconds());
+        let versions = self.chronicle.versions();
+        if *posted.versions != versions {
+            self.board.post(|posted| posted.versions = Arc::new(versions));
+        }
+        self.voice.tell_history(&troubles);
+        if let Some(audit) = &self.audit {
+            match events.is_empty() {
+                true => audit.flush(now),
+                false => audit.record_all(events, now),
+            }
         }
     }
 
-    /// Writes something down.
+    /// Writes one event down.
     fn note(&self, by: By, event: Event) {
         if let Some(audit) = &self.audit {
             audit.record(by, event, Now::read());
+        }
+    }
+
+    /// Tells operators what came of what they wanted.
+    fn answer(&self, done: Done) {
+        for (outcome, reply) in done {
+            let outcome = outcome.and_then(|()| match self.board.read().failed {
+                Some(why) => Err(format!("what was read cannot be put in force: {why}")),
+                None => Ok(()),
+            });
+            // An operator who has gone need not know.
+            let _ = reply.send(outcome);
         }
     }
 

@@ -1,10 +1,12 @@
 //! Turns configured lists into rules, and never less than the last good ones.
 
 mod known;
+mod pinned;
 mod run;
 mod size;
 
 use std::collections::{HashMap, HashSet};
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -14,17 +16,22 @@ use self::run::Run;
 pub use self::size::size_changes;
 use super::file::Patience;
 use super::gatekeeper::{Gatekeeper, Standing};
-use super::lastgood::{CopyError, Manifest, Store};
+use super::lastgood::{CopyError, Entry, Manifest, Store};
 use super::report::{GateReport, ListReport, LoadError, Loaded, Missing, State};
 use crate::config::{ListSettings, Settings};
 use crate::gate::{Decisions, Pattern};
+use crate::history::{FileEntry, History};
 use crate::list::{self, Spec};
+use crate::rule::FileRules;
 use crate::set::Part;
+use crate::util::UnixTime;
 
 /// Knows what every list held when it was last good.
 #[derive(Debug, Default)]
 pub struct Loader {
     store: Option<Store>,
+    /// Where the history is; none for `check`.
+    state_dir: Option<PathBuf>,
     quiet: Duration,
     budget: Duration,
     distrust: bool,
@@ -42,6 +49,7 @@ impl Loader {
         let mut loader = Self { store: state_dir.as_deref().map(Store::new), ..Self::default() };
         if let Some(state_dir) = state_dir {
             loader.heed_decisions(&state_dir);
+            loader.state_dir = Some(state_dir);
         }
         loader
     }
@@ -84,7 +92,7 @@ impl Loader {
                 Ok(index) => self.load_list(index, list, &patience, &mut loaded.parts),
                 Err(_) => {
                     let state = State::NotUsed { why: LoadError::TooManyLists };
-                    run::Loaded { state, files: Vec::new(), refused: None }
+                    run::Loaded { state, files: Vec::new(), refused: None, pinned: None }
                 }
             };
             let report = report(&list.spec, of_list, started.elapsed());
@@ -121,6 +129,24 @@ impl Loader {
         troubles
     }
 
+    /// What of a list is in force: what each file is, and its rules.
+    pub(super) fn contents(&self, list: &str) -> Vec<(FileEntry, Arc<FileRules>)> {
+        let files = self.lists.get(list).into_iter().flat_map(|known| known.files.values());
+        let entry = |tracked: &known::Tracked| {
+            let good = tracked.good.as_ref()?;
+            let entry = FileEntry { file: tracked.shown.to_string(), sha256: good.sha256, size: good.size };
+            Some((entry, Arc::clone(&good.rules)))
+        };
+        files.filter_map(entry).collect()
+    }
+
+    /// The last good copy of a content.
+    pub(super) fn copy(&self, list: &str, file: &FileEntry) -> io::Result<Vec<u8>> {
+        let store = self.store.as_ref().ok_or(io::ErrorKind::NotFound)?;
+        let entry = Entry::new(&file.file, file.sha256, file.size, UnixTime::default());
+        store.content(list, &entry).map_err(|error| io::Error::other(error.to_string()))
+    }
+
     /// Loads one list: its rules into `parts`, and where it and each of its files stand.
     fn load_list(
         &mut self,
@@ -141,9 +167,15 @@ impl Loader {
             distrust: self.distrust,
             troubles: &mut self.troubles,
         };
-        let loaded = match list::files(spec) {
-            Ok(files) => run.load_files(&mut known, files),
-            Err(error) => run.all_last_good(&mut known, LoadError::Source(Arc::new(error))),
+        // Limits are for who writes.
+        let history =
+            self.state_dir.as_deref().map(|state_dir| History::new(state_dir, crate::history::Limits::default()));
+        let loaded = match history.and_then(|history| run.load_pinned(&mut known, &history)) {
+            Some(pinned) => pinned,
+            None => match list::files(spec) {
+                Ok(files) => run.load_files(&mut known, files),
+                Err(error) => run.all_last_good(&mut known, LoadError::Source(Arc::new(error))),
+            },
         };
         let good = known.files.values().filter_map(|file| file.good.as_ref());
         parts.extend(good.map(|good| Part::new(index, Arc::clone(&good.rules))));
@@ -173,7 +205,7 @@ fn same(a: &[Part], b: &[Part]) -> bool {
 
 /// Sums up a list.
 fn report(spec: &Spec, loaded: run::Loaded, took: Duration) -> ListReport {
-    let run::Loaded { state, files, refused } = loaded;
+    let run::Loaded { state, files, refused, pinned } = loaded;
     let in_force = || files.iter().filter(|file| file.sha256.is_some());
     ListReport {
         name: spec.name.clone(),
@@ -186,6 +218,7 @@ fn report(spec: &Spec, loaded: run::Loaded, took: Duration) -> ListReport {
         state,
         files,
         refused,
+        pinned,
         gate: GateReport::default(),
         took,
     }

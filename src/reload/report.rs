@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::gate::{Decisions, Gate, Held, SizeChange};
+use crate::history::{HistoryError, Pin};
 use crate::list::{FileReport, Format, Refusal, SourceError};
 use crate::rule::{Mode, Role};
 use crate::set::Part;
@@ -78,6 +79,8 @@ pub struct ListReport {
     pub error: Option<LoadError>,
     /// The version in the source, if it is not taken because it changes the list too much.
     pub refused: Option<Arc<SizeChange>>,
+    /// The version an operator keeps it at, whatever its source says.
+    pub pinned: Option<Pin>,
     /// What the gate says of its entries.
     pub gate: GateReport,
     /// Reading and parsing.
@@ -243,6 +246,8 @@ pub enum LoadError {
     },
     /// The list as a whole would change too much.
     Size(Arc<SizeChange>),
+    /// The version it is kept at cannot be had.
+    History(Arc<HistoryError>),
     /// A symbolic link that leads nowhere.
     Dangling(Arc<str>),
     /// More lists than a rule can refer to.
@@ -289,6 +294,7 @@ impl fmt::Display for LoadError {
                 "{path} is refused: there is no readable {path}{}, and the list has a `public_key`; sign it (minisign -S)",
                 signature::ENDING
             ),
+            Self::History(error) => write!(f, "the version it is kept at cannot be read: {error}"),
             Self::Size(change) => write!(f, "the new version is not taken: {change}"),
             Self::Dangling(path) => write!(f, "{path} is a symbolic link to nothing; mend or remove the link"),
             Self::TooManyLists => write!(f, "more than {} lists are configured; join some into a folder", u16::MAX),

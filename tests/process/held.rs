@@ -98,6 +98,13 @@ fn held_entries_are_shown_released_and_dismissed() {
     let user = decision(&folder, "us.com").expect("decided")["by"].clone();
     assert!(user.as_str().is_some_and(|user| !user.is_empty()), "{user}");
     assert_eq!(line(&server)["held"], json!(0));
+    let log = fine(&server, &["audit", "export"]).stdout;
+    let events: Vec<Value> = log.lines().map(|line| serde_json::from_str(line).expect("JSON")).collect();
+    let said = |event: &str| -> Vec<&Value> { events.iter().filter(|said| said["event"] == event).collect() };
+    let (released, dismissed) = (said("released"), said("dismissed"));
+    assert_eq!((released.len(), dismissed.len()), (2, 2), "{log}");
+    assert_eq!((&released[0]["rule"], &released[0]["reason"]), (&json!("myshopify.com"), &json!("order 7/26")));
+    assert_eq!(released[0]["by"], json!({ "kind": "cli", "name": user }));
 
     // The list is written anew and the server starts anew: what was decided holds.
     folder.replace("feed.txt", format!("more.example\n# another one\n{FEED}"));
@@ -129,7 +136,7 @@ fn what_cannot_be_decided_is_said_and_changes_nothing() {
     let server = Server::start(&folder, &setup);
     let reason = ["--reason", "because"];
     let with = |args: &[&'static str]| [args, &reason].concat();
-    refused(&server, &with(&["release", "fed", "us.com"]), &["there is no list fed; the lists are feed"]);
+    refused(&server, &with(&["release", "fed", "us.com"]), &["no list is called \"fed\"; there are feed"]);
     refused(
         &server,
         &with(&["release", "feed", "a.us.com"]),
@@ -153,7 +160,7 @@ fn what_cannot_be_decided_is_said_and_changes_nothing() {
     refused(&server, &["release", "feed", "us.com", "--reason", "two\nlines"], &["one line"]);
     refused(&server, &["release", "feed", "us.com"], &["--reason"]);
     refused(&server, &["undecide", "feed", "us.com"], &["nothing is decided about us.com in list feed"]);
-    refused(&server, &["held", "fed"], &["there is no list fed"]);
+    refused(&server, &["held", "fed"], &["no list is called \"fed\""]);
     // One of several is wrong: none is released.
     refused(&server, &with(&["release", "feed", "us.com", "evil.example"]), &["nothing was decided"]);
     assert!(server.a("us.com").is_address(FREE));

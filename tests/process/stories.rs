@@ -7,19 +7,17 @@ use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use qalqan::audit::{Audit, By, Event, RuleVerdict};
-use qalqan::util::Now;
-
 use crate::support::mock::Mock;
 use crate::support::server::{DEADLINE, Folder, Ran, Server, Setup, binary, eventually, repository, within};
 
 /// What the mock says.
 const FREE: &str = "198.51.100.7";
 /// Sections of the guide that are played here: all that have commands.
-const STORIES: [&str; 5] = [
+const STORIES: [&str; 6] = [
     "A new order under a deadline",
     "A mistaken order",
     "A feed turned to garbage",
+    "Rollback",
     "An order that expires",
     "Proof for a court",
 ];
@@ -99,6 +97,26 @@ fn a_feed_turned_to_garbage() {
 }
 
 #[test]
+fn rollback() {
+    let mock = Mock::fixed([198, 51, 100, 7]);
+    let mut story = Story::begin(&mock, "Rollback");
+    // The version before is kept once it is in force; that it is proves nothing of when.
+    let kept = || story.server.run(&["lists", "versions", "feed"]).code == Some(0);
+    eventually("a version is kept", kept, || story.server.stderr());
+    story.step("(seq 0 999 | sed 's/.*/n&.example/'; echo bank.example) > new && mv new feed.txt", 0);
+    story.server.blocks("bank.example");
+    story.step("qalqan lists versions feed", 0);
+    story.step("qalqan lists diff feed", 0);
+    story.step("qalqan lists rollback feed --reason 'blocks a bank, ticket 4711'", 0);
+    assert!(story.server.a("bank.example").is_address(FREE) && story.server.a("n999.example").is_address("0.0.0.0"));
+    story.step("qalqan lists", 0);
+    story.step("seq 0 1004 | sed 's/.*/n&.example/' > new && mv new feed.txt", 0);
+    story.step("qalqan lists unpin feed --reason 'mended, ticket 4711'", 0);
+    assert!(story.server.a("n1004.example").is_address("0.0.0.0") && story.server.a("bank.example").is_address(FREE));
+    story.end();
+}
+
+#[test]
 fn an_order_that_expires() {
     let mock = Mock::fixed([198, 51, 100, 7]);
     let mut story = Story::begin(&mock, "An order that expires");
@@ -123,12 +141,13 @@ fn proof_for_a_court() {
     let mut story = Story::begin(&mock, "Proof for a court");
     story.step("qalqan probe --receipt receipt.json", 0);
     assert!(story.folder.read("receipt.json").contains("\"all_blocked\": true"));
-    story.written_down();
     let verified = story.step("qalqan audit verify", 0);
     let head = verified.stdout.lines().find_map(|line| line.strip_prefix("head    ")).expect("a head").to_owned();
     story.step_as(&format!("qalqan audit verify --expect {head}"), 0);
     let exported = story.step("qalqan audit export --from 2026-01-01 --format csv", 0);
-    assert!(exported.stdout.lines().count() > 1, "{exported:?}");
+    for event in [",server_started,", ",list_accepted,", ",snapshot_published,"] {
+        assert!(exported.stdout.contains(event), "{event}: {exported:?}");
+    }
     story.end();
 }
 
@@ -180,7 +199,9 @@ impl Story {
         let step = self.steps.pop_front().expect("the guide ends before");
         assert_eq!(masked(&step.command), masked(command), "the guide goes on otherwise");
         let acts = !command.starts_with("qalqan ")
-            || ["release ", "dismiss ", "undecide "].iter().any(|verb| command.starts_with(&format!("qalqan {verb}")));
+            || ["release ", "dismiss ", "undecide ", "lists rollback ", "lists unpin "]
+                .iter()
+                .any(|verb| command.starts_with(&format!("qalqan {verb}")));
         let started = Instant::now();
         loop {
             let ran = run(&self.folder, command);
@@ -213,21 +234,6 @@ impl Story {
         let ran = running.join().expect("no panic");
         let wrong = wrong(&step, &ran, 0);
         assert!(wrong.is_empty(), "{wrong}: {ran:?}");
-    }
-
-    /// There is an audit log with something in it.
-    fn written_down(&self) {
-        if !self.folder.path("state/audit").exists() {
-            let audit = Audit::open(&self.folder.path("state"), Now::read()).expect("a log");
-            let (list, rule, reason) = ("orders".into(), "google.com".into(), "a typing error".into());
-            audit.record(By::Cli("anna".into()), Event::Dismissed(RuleVerdict { list, rule, reason }), Now::read());
-        }
-        let first = self.folder.path("state/audit/audit-000001.jsonl");
-        eventually(
-            "something is written down",
-            || fs::metadata(&first).is_ok_and(|file| file.len() > 0),
-            || self.server.stderr(),
-        );
     }
 
     /// The guide has no further command.

@@ -19,7 +19,7 @@ pub fn held_lists(reports: &[ListReport]) -> HeldLists {
 
 impl Operators {
     /// Has something decided, and says what.
-    pub(super) async fn decide(&self, ruling: Ruling, who: &Who) -> Result<Ruled, Refused> {
+    pub(super) async fn decide(&self, ruling: Ruling, who: Who) -> Result<Ruled, Refused> {
         let subjects = self.subjects(&ruling)?;
         let names = subjects.iter().map(ToString::to_string).collect();
         let Ruling { list, verb, reason, .. } = ruling;
@@ -28,10 +28,20 @@ impl Operators {
             RulingVerb::Dismiss => Some(Verdict::Dismissed),
             RulingVerb::Undecide => None,
         };
-        let (by, of) = (who.user.clone(), list.clone());
-        self.operate(Operation::Decide(reload::Ruling { list: of, verdict, subjects, by, reason })).await?;
+        let (by, of) = (who.user, list.clone());
+        let decided = reload::Ruling { list: of, verdict, subjects: subjects.clone(), by, reason };
+        self.operate(Operation::Decide(decided)).await?;
         let posted = self.board.read();
-        let open = posted.reports.iter().find(|report| report.name == list).map_or(0, |report| report.gate.open);
+        let report = posted.reports.iter().find(|report| report.name == list);
+        // Its file may just have been touched again.
+        let refused = report.and_then(|report| report.refused.as_ref()).map(|change| change.version.clone());
+        if let Some(version) = refused
+            && verdict == Some(Verdict::Released)
+            && subjects.contains(&Subject::Version(version.clone()))
+        {
+            return Err(Refused(format!("version {version} is accepted, but not in force yet; see `qalqan lists`")));
+        }
+        let open = report.map_or(0, |report| report.gate.open);
         Ok(Ruled { list, verb, subjects: names, generation: posted.generation, open })
     }
 

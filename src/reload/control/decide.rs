@@ -1,6 +1,6 @@
 //! Operators decide about held entries: in the one task that reloads, so that nobody's decision is lost.
 
-use super::{Asks, Operation, Outcome, Target, Work};
+use super::{Outcome, Target, Work};
 use crate::audit::{By, Event, RuleVerdict};
 use crate::gate::{Decisions, DecisionsError, Pattern, Subject, Verdict};
 use crate::reload::gatekeeper::Standing;
@@ -30,46 +30,12 @@ pub struct Ruling {
 /// Says that there is no such list, and which there are.
 pub fn no_such_list<'a>(list: &str, known: impl Iterator<Item = &'a str>) -> String {
     let known: Vec<&str> = known.take(MAX_NAMED).collect();
-    format!("there is no list {list}; the lists are {}", known.join(", "))
+    format!("no list is called \"{list}\"; there are {}", known.join(", "))
 }
 
 impl<T: Target> Work<T> {
-    /// Decides what is to be decided, one after the other, and tells who asked for what cannot be. Gives back those
-    /// who wait until it is in force.
-    pub(super) fn decide(&mut self, asks: Asks) -> Asks {
-        let mut waiting = Asks::new();
-        for (operation, reply) in asks {
-            match &operation {
-                Operation::Decide(ruling) => match self.rule(ruling) {
-                    Ok(()) => waiting.push((operation, reply)),
-                    // An operator who has gone need not know.
-                    Err(why) => drop(reply.send(Err(why))),
-                },
-                Operation::Reload => waiting.push((operation, reply)),
-            }
-        }
-        waiting
-    }
-
-    /// Whether what was decided is in force by now.
-    pub(super) fn decided(&self, ruling: &Ruling) -> Outcome {
-        let posted = self.board.read();
-        if let Some(why) = posted.failed {
-            return Err(format!("it is decided and kept, but the lists cannot be put in force: {why}"));
-        }
-        let refused = posted.reports.iter().find(|report| report.name == ruling.list);
-        let refused = refused.and_then(|report| report.refused.as_ref());
-        match refused.filter(|change| ruling.subjects.contains(&Subject::Version(change.version.clone()))) {
-            Some(change) if ruling.verdict.is_some() => Err(format!(
-                "version {} is accepted, but it could not be read again just now; see `qalqan lists`",
-                change.version
-            )),
-            _ => Ok(()),
-        }
-    }
-
     /// Makes one decision and keeps it.
-    fn rule(&mut self, ruling: &Ruling) -> Outcome {
+    pub(super) fn rule(&self, ruling: &Ruling) -> Outcome {
         let path = self.loader.decisions_path().to_owned();
         let mut changed = None;
         for _ in 0..TRIES {

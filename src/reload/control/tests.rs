@@ -327,7 +327,7 @@ fn decisions_are_kept_and_written_down_with_who_and_why() {
     let loaded = first(&settings, &mut loader).expect("lists");
     let audit = Arc::new(Audit::open(&state, Now::read()).expect("a log"));
     let published = Published { generation: 1, next_change: None };
-    let control = Control::new(settings, loader, Double::default(), &loaded, published).audited(Arc::clone(&audit));
+    let control = Control::new(settings, loader, Double::default(), &loaded, published).with_audit(Arc::clone(&audit));
     let mut work = control.work;
     let ruling = |verdict, names: &[&str], reason: &str| Ruling {
         list: "l0".into(),
@@ -351,10 +351,9 @@ fn decisions_are_kept_and_written_down_with_who_and_why() {
             ((Operation::Decide(ruling), reply), outcome)
         })
         .unzip();
-    let waiting = work.decide(asks);
-    assert_eq!(waiting.len(), 3);
+    let done = work.operate(asks);
     work.reload(Cause::Look);
-    work.answer(waiting);
+    work.answer(done);
     let told: Vec<Outcome> = outcomes.into_iter().map(|mut outcome| outcome.try_recv().expect("an answer")).collect();
     let why = |outcome: &Outcome| outcome.as_ref().err().cloned().unwrap_or_default();
     assert_eq!(told.iter().map(Result::is_ok).collect::<Vec<_>>(), [true, false, true, true, false], "{told:?}");
