@@ -6,11 +6,13 @@
 
 mod api;
 mod client;
+mod held;
 mod place;
 mod socket;
 
 pub use api::{Asked, FileLine, Flushed, ListLine, OrderAlert, Orders, Refused, Request, Status, Who};
 pub use client::{AskError, ask};
+pub use held::{DecidedLine, HeldLine, HeldList, HeldLists, MAX_RULED, RefusedLine, Ruled, Ruling, RulingVerb};
 pub use place::SOCKET;
 pub use socket::{Socket, SocketError};
 

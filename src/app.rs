@@ -5,7 +5,7 @@ mod operate;
 mod publish;
 mod replace;
 
-pub use operate::last_status;
+pub use operate::{held_lists, last_status};
 pub use publish::{compile, routes_errors};
 
 use std::fmt;

@@ -4,6 +4,7 @@ mod args;
 mod audit;
 mod check;
 mod fetch;
+mod held;
 mod lists;
 mod load;
 mod logging;
@@ -73,6 +74,10 @@ fn dispatch(verb: Verb) -> Exit {
         Verb::Lists { verb: Some(ListsVerb::Diff(args)), .. } => versions::diff(&args),
         Verb::Lists { verb: Some(ListsVerb::Rollback(args)), .. } => versions::rollback(&args),
         Verb::Lists { verb: Some(ListsVerb::Unpin(args)), .. } => versions::unpin(&args),
+        Verb::Held(args) => held::held(&args),
+        Verb::Release(args) => held::release(args),
+        Verb::Dismiss(args) => held::dismiss(args),
+        Verb::Undecide(args) => held::undecide(args),
         Verb::Reload(args) => lists::reload(&args),
         Verb::Flush { name, subtree, server } => lists::flush(&name, subtree, &server),
         Verb::Version { json } => output::print(&version(json), Exit::Fine),

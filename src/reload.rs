@@ -27,7 +27,9 @@ mod watch;
 
 pub use board::{Board, Posted};
 pub use clerk::Clerk;
-pub use control::{Control, Operation, Outcome, Phase, Published, StartError, Target, Trigger, first};
+pub use control::{
+    Control, Operation, Outcome, Phase, Published, Ruling, StartError, Target, Trigger, first, no_such_list,
+};
 pub use gatekeeper::held_over;
 pub use lastgood::CopyError;
 pub use ledger::Ledger;

@@ -308,7 +308,8 @@ fn every_event() -> Vec<Event> {
         Event::OrderLifted(order),
         Event::Held(HeldEntries::new("l", 2, 30, (0..30).map(|n| (format!("r{n}"), "popular")))),
         Event::Released(verdict.clone()),
-        Event::Dismissed(verdict),
+        Event::Dismissed(verdict.clone()),
+        Event::Undecided(verdict),
         Event::RolledBack(Rollback {
             list: "l".into(),
             from: 2,

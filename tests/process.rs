@@ -24,6 +24,8 @@ mod flood;
 mod forward;
 #[path = "process/gate.rs"]
 mod gate;
+#[path = "process/held.rs"]
+mod held;
 #[path = "process/hits.rs"]
 mod hits;
 #[path = "process/hostile.rs"]
@@ -42,6 +44,8 @@ mod reload;
 mod restart;
 #[path = "process/signed.rs"]
 mod signed;
+#[path = "process/stories.rs"]
+mod stories;
 #[path = "process/streams.rs"]
 mod streams;
 #[path = "process/systemd.rs"]

@@ -6,6 +6,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use tokio::sync::oneshot;
 
+use super::held::Ruling;
+
 /// One request of an operator.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "ask", rename_all = "snake_case", deny_unknown_fields)]
@@ -21,6 +23,10 @@ pub enum Request {
         /// And everything below it.
         subtree: bool,
     },
+    /// What the gate holds: [`super::HeldLists`].
+    Held,
+    /// Decide about it: [`super::Ruled`], once that is in force.
+    Decide(Ruling),
     /// Keep a list at an older version until it is unpinned: a [`Status`] of afterwards.
     Rollback {
         /// The list.
@@ -143,7 +149,7 @@ pub struct ListLine {
     pub role: String,
     /// `enforce` or `shadow`.
     pub mode: String,
-    /// `current`, `last good` or `not used`.
+    /// `current`, `refused` (a version was not taken for its size), `last good` or `not used`.
     pub state: String,
     /// Its version in force, if that is in the history.
     #[serde(default)]
@@ -155,6 +161,12 @@ pub struct ListLine {
     pub accepted: Option<i64>,
     /// Entries in force.
     pub entries: u64,
+    /// Entries the gate holds, about which nobody has decided.
+    #[serde(default)]
+    pub held: u64,
+    /// The version not taken for its size, by its hash in hex.
+    #[serde(default)]
+    pub refused: Option<String>,
     /// Entries that could not be used.
     pub rejected: u64,
     /// The first thing that went wrong, if anything did.

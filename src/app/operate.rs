@@ -1,5 +1,7 @@
 //! What operators ask the running server, brought to who can do it; and `status.json`, for when none runs.
 
+mod held;
+
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -8,6 +10,7 @@ use serde::Serialize;
 use serde_json::Value;
 use tokio::sync::{mpsc, oneshot};
 
+pub use self::held::held_lists;
 use super::replace::replace;
 use crate::admin::{Asked, FileLine, Flushed, ListLine, OrderAlert, Orders, Refused, Request, Status, Who};
 use crate::audit::{self, Audit};
@@ -78,6 +81,8 @@ impl Operators {
                 self.operate(Operation::Reload).await?;
                 told(&self.status())
             }
+            Request::Held => told(&held_lists(&self.board.read().reports)),
+            Request::Decide(ruling) => told(&self.decide(ruling, who).await?),
             Request::Rollback { list, version, reason } => {
                 self.operate(Operation::Rollback { list, version, reason: reason_of(&reason)?, by: who.user }).await?;
                 told(&self.status())
@@ -167,9 +172,11 @@ fn list_line(report: &ListReport, versions: &HashMap<String, u64>) -> ListLine {
         source: report.source.clone(),
         role: report.role.to_string(),
         mode: report.mode.to_string(),
-        state: state(&report.state).into(),
+        state: if report.refused.is_some() { "refused" } else { state(&report.state) }.into(),
         version: versions.get(&report.name).copied(),
         pinned: report.pinned.is_some(),
+        held: report.gate.open,
+        refused: report.refused.as_ref().map(|change| change.version.clone()),
         accepted: report.files.iter().filter_map(|file| file.accepted).max().map(|at| at.0),
         entries: report.entries,
         rejected: report.rejected,

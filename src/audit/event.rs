@@ -32,6 +32,8 @@ pub enum Event {
     Released(RuleVerdict),
     /// A held entry stays out.
     Dismissed(RuleVerdict),
+    /// What was decided about a held entry is taken back.
+    Undecided(RuleVerdict),
     /// An older version of a list is in force again.
     RolledBack(Rollback),
     /// A list stays at a version whatever its source says.

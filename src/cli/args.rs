@@ -1,6 +1,7 @@
 //! The command line as clap reads it; help, completions and the man page come from here.
 
 mod audit;
+mod held;
 mod lists;
 mod orders;
 
@@ -13,6 +14,7 @@ use clap::{Args as ArgGroup, CommandFactory, Parser, Subcommand};
 use clap_complete::Shell;
 
 pub(super) use self::audit::{AuditVerb, ExportArgs, ExportFormat, LogArg, NameArgs, VerifyArgs};
+pub(super) use self::held::{DismissArgs, HeldArgs, ReleaseArgs, UndecideArgs};
 pub(super) use self::lists::{DiffArgs, ListsVerb, RollbackArgs, UnpinArgs, VersionsArgs};
 pub(super) use self::orders::{OrdersArgs, OrdersVerb};
 use super::probe::{self, ProbeArgs};
@@ -27,6 +29,7 @@ Examples:
   qalqan why www.coinbase.com              is it blocked, why, and what does a client get
   qalqan probe                             is every enforced name really blocked by the running server
   qalqan orders                            all orders: state, names, dates, lists
+  qalqan held                              what is not enforced until somebody decides
   qalqan audit verify                      was the log of what was enforced changed?
 
 Exit status: 0 all is well, 1 somebody should look at what was printed, 2 it cannot start or the input is wrong.";
@@ -158,6 +161,18 @@ pub(super) enum Verb {
         #[command(flatten)]
         server: ServerArgs,
     },
+    /// Show entries that are not enforced until somebody decides, and versions of lists that were not taken
+    #[command(after_help = held::HELD_EXAMPLES)]
+    Held(HeldArgs),
+    /// Have held entries enforced, or a version of a list taken that was refused for its size
+    #[command(after_help = held::RELEASE_EXAMPLES)]
+    Release(ReleaseArgs),
+    /// Keep held entries out for good
+    #[command(after_help = held::DISMISS_EXAMPLES)]
+    Dismiss(DismissArgs),
+    /// Take back what was decided about held entries
+    #[command(after_help = held::UNDECIDE_EXAMPLES)]
+    Undecide(UndecideArgs),
     /// Have the running server read configuration and lists again, and wait until that is in force
     #[command(after_help = RELOAD_EXAMPLES)]
     Reload(ServerArgs),

@@ -67,11 +67,11 @@ fn show(status: &Status, as_json: bool) -> Exit {
     }
     let style = Style::of_stdout();
     let now = Now::read().seconds();
-    let head = ["list", "role", "mode", "version", "entries", "rejected", "accepted", "state"];
+    let head = ["list", "role", "mode", "version", "entries", "held", "rejected", "accepted", "state"];
     let mut rows = vec![head.map(str::to_owned).to_vec()];
     rows.extend(status.lists.iter().map(|list| row(list, now)));
     let mut text = String::new();
-    for (index, line) in table(&rows, &[false, false, false, true, true, true]).lines().enumerate() {
+    for (index, line) in table(&rows, &[false, false, false, true, true, true, true]).lines().enumerate() {
         text += &if index == 0 { format!("{}\n", style.strong(line)) } else { format!("{line}\n") };
     }
     for list in &status.lists {
@@ -124,7 +124,8 @@ fn row(list: &ListLine, now: UnixTime) -> Vec<String> {
     let accepted = list.accepted.map_or("never".to_owned(), |at| age(UnixTime(at), now));
     let words = [&list.name, &list.role, &list.mode].map(|word| Plain(word).to_string());
     let version = list.version.map_or("-".to_owned(), |version| version.to_string());
-    let numbers = [version, list.entries.to_string(), list.rejected.to_string()];
+    let [entries, held, rejected] = [list.entries, list.held, list.rejected].map(|number| number.to_string());
+    let numbers = [version, entries, held, rejected];
     let state = if list.pinned { format!("{}, pinned", Plain(&list.state)) } else { Plain(&list.state).to_string() };
     words.into_iter().chain(numbers).chain([accepted, state]).collect()
 }

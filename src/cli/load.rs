@@ -69,11 +69,10 @@ impl InForce {
 }
 
 /// Reads the lists, with the last good copies where it has to; says why if a server would not start.
-pub(super) fn in_force(settings: &Settings) -> Result<InForce, Exit> {
+pub(super) fn lists(settings: &Settings) -> Result<Loaded, Exit> {
     let progress = Progress::show(&format!("reading {}", output::counted(settings.lists.len() as u64, "list")));
     // Only `Loader::keep` would write.
     let mut loader = Loader::new(Some(settings.state_dir.clone()));
-    let began = Now::read().seconds();
     let loaded = loader.load(settings);
     drop(progress);
     if !loaded.missing.is_empty() && !settings.start_without_lists {
@@ -87,6 +86,13 @@ pub(super) fn in_force(settings: &Settings) -> Result<InForce, Exit> {
     for trouble in &loaded.gate_troubles {
         output::note(trouble);
     }
+    Ok(loaded)
+}
+
+/// The same, and what would decide queries.
+pub(super) fn in_force(settings: &Settings) -> Result<InForce, Exit> {
+    let began = Now::read().seconds();
+    let loaded = lists(settings)?;
     let now = Now::read();
     let snapshot = app::compile(1, settings, loaded.parts.clone(), &Stats::default(), now.seconds());
     let snapshot = snapshot.map_err(|error| complain(&error))?;

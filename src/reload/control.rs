@@ -2,6 +2,7 @@
 
 mod configuration;
 pub(super) mod dates;
+mod decide;
 mod operate;
 
 use std::fmt;
@@ -15,6 +16,7 @@ use tokio::time::{Instant, sleep, sleep_until};
 
 use self::configuration::Configuration;
 use self::dates::Dates;
+pub use self::decide::{Ruling, no_such_list};
 use super::board::Board;
 use super::chronicle::{Chronicle, Written};
 use super::loader::Loader;
@@ -79,6 +81,8 @@ pub enum Trigger {
 pub enum Operation {
     /// The same as [`Trigger::Hangup`].
     Reload,
+    /// Decide about held entries.
+    Decide(Ruling),
     /// Keep a list at an older version until it is unpinned.
     Rollback {
         /// The list.
@@ -258,11 +262,16 @@ impl<T: Target> Control<T> {
 /// A request, and those that came meanwhile: one reload serves them all.
 fn asked(trigger: Trigger, triggers: &mut mpsc::Receiver<Trigger>, asks: &mut Asks) -> Cause {
     let more = std::iter::from_fn(|| triggers.try_recv().ok());
-    asks.extend(std::iter::once(trigger).chain(more).filter_map(|trigger| match trigger {
+    let mut asked_for_all = false;
+    let triggers = std::iter::once(trigger).chain(more).inspect(|trigger| {
+        asked_for_all |= !matches!(trigger, Trigger::Operate(Operation::Decide(_), _));
+    });
+    asks.extend(triggers.filter_map(|trigger| match trigger {
         Trigger::Hangup => None,
         Trigger::Operate(operation, reply) => Some((operation, reply)),
     }));
-    Cause::Asked
+    // What was decided is a changed file; nobody doubts the others.
+    if asked_for_all { Cause::Asked } else { Cause::Look }
 }
 
 /// Why there is something to do.

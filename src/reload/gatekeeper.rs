@@ -1,5 +1,7 @@
 //! Brings the gate what it compares with, and lets it look only at what it has not seen.
 
+mod standing;
+
 use std::collections::{HashMap, HashSet};
 use std::fmt;
 use std::fs::File;
@@ -7,6 +9,7 @@ use std::io::BufReader;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+pub(super) use self::standing::Standing;
 use super::file::Seen;
 use super::report::{GateReport, Loaded};
 use crate::config::{ListSettings, Settings};

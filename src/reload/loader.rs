@@ -15,11 +15,11 @@ use self::known::Known;
 use self::run::Run;
 pub use self::size::size_changes;
 use super::file::Patience;
-use super::gatekeeper::Gatekeeper;
+use super::gatekeeper::{Gatekeeper, Standing};
 use super::lastgood::{CopyError, Entry, Manifest, Store};
 use super::report::{GateReport, ListReport, LoadError, Loaded, Missing, State};
 use crate::config::{ListSettings, Settings};
-use crate::gate::Decisions;
+use crate::gate::{Decisions, Pattern};
 use crate::history::{FileEntry, History};
 use crate::list::{self, Spec};
 use crate::rule::FileRules;
@@ -62,6 +62,11 @@ impl Loader {
     /// Where the operator's decisions are; empty if nobody said.
     pub(super) fn decisions_path(&self) -> &Path {
         self.gate.decisions_path()
+    }
+
+    /// What the gate said of these entries of a list at the last load; nothing of those that do not stand in it.
+    pub(super) fn standing(&self, settings: &Settings, list: &str, wanted: &[Pattern]) -> HashMap<Pattern, Standing> {
+        self.gate.standing(settings, &self.parts, list, wanted)
     }
 
     /// Files that were changed less than half of `quiet` ago are not taken yet (at first all are): the next load waits

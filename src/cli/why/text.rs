@@ -59,7 +59,8 @@ fn held(to: &mut String, held: &Held) -> fmt::Result {
             field(to, "", &format!("{verdict} by {by} on {time}: {reason}"))
         }
         (None, None) => {
-            field(to, "", &format!("`qalqan release {list} '{pattern}'` enforces it, `qalqan dismiss` settles it"))
+            let verbs = format!("`qalqan release {list} '{pattern}'` enforces it, `qalqan dismiss` settles it");
+            field(to, "", &(verbs + "; both with --reason TEXT"))
         }
     }
 }

@@ -2,6 +2,7 @@
 
 use jiff::Timestamp;
 
+use super::decide::no_such_list;
 use super::{Asks, Done, Operation, Outcome, Target, Work};
 use crate::audit::{By, Event, Rollback, VersionChange};
 use crate::history::{History, Pin, Version};
@@ -17,6 +18,7 @@ impl<T: Target> Work<T> {
     fn one(&self, operation: Operation) -> Outcome {
         match operation {
             Operation::Reload => Ok(()),
+            Operation::Decide(ruling) => self.rule(&ruling),
             Operation::Rollback { list, version, reason, by } => self.rollback(&list, version, &reason, &by),
             Operation::Unpin { list, reason, by } => self.unpin(&list, &reason, &by),
         }
@@ -83,9 +85,9 @@ impl<T: Target> Work<T> {
 
     /// The history, for a list that is configured.
     fn history(&self, list: &str) -> Result<History, String> {
-        let names: Vec<&str> = self.settings.lists.iter().map(|list| list.spec.name.as_str()).collect();
-        if !names.contains(&list) {
-            return Err(format!("no list is called \"{list}\"; there are {}", names.join(", ")));
+        let mut names = self.settings.lists.iter().map(|list| list.spec.name.as_str());
+        if !names.clone().any(|name| name == list) {
+            return Err(no_such_list(list, &mut names));
         }
         Ok(History::new(&self.settings.state_dir, self.settings.history))
     }

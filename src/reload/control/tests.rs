@@ -10,6 +10,8 @@ use std::thread;
 
 use super::super::testing::{folder, names, replace, set, settings, text};
 use super::*;
+use crate::audit::{self, RuleVerdict};
+use crate::gate::{Decisions, Subject, Verdict};
 
 /// What a [`Double`] was told.
 #[derive(Debug, Default)]
@@ -313,4 +315,62 @@ fn a_start_without_a_list_names_it() {
     assert!(error.contains("away.txt") && error.contains("start_without_lists"), "{error}");
     settings.start_without_lists = true;
     assert!(first(&settings, &mut Loader::new(None)).is_ok());
+}
+
+#[test]
+fn decisions_are_kept_and_written_down_with_who_and_why() {
+    let (_guard, dir) = folder();
+    fs::write(dir.join("feed.txt"), "us.com\nmyshopify.com\nevil.example\n").expect("written");
+    let settings = settings(&dir, &["feed.txt"]);
+    let state = settings.state_dir.clone();
+    let mut loader = Loader::new(Some(state.clone()));
+    let loaded = first(&settings, &mut loader).expect("lists");
+    let audit = Arc::new(Audit::open(&state, Now::read()).expect("a log"));
+    let published = Published { generation: 1, next_change: None };
+    let control = Control::new(settings, loader, Double::default(), &loaded, published).with_audit(Arc::clone(&audit));
+    let mut work = control.work;
+    let ruling = |verdict, names: &[&str], reason: &str| Ruling {
+        list: "l0".into(),
+        verdict,
+        subjects: names.iter().map(|&name| Subject::Pattern(name.into())).collect(),
+        by: "anna".into(),
+        reason: reason.into(),
+    };
+    let released = Some(Verdict::Released);
+    let rulings = [
+        ruling(released, &["us.com"], "order 7/26"),
+        ruling(released, &["myshopify.com", "evil.example"], "one is not held: neither is decided"),
+        ruling(Some(Verdict::Dismissed), &["myshopify.com"], "a mistake"),
+        ruling(None, &["us.com"], ""),
+        ruling(None, &["us.com"], "twice"),
+    ];
+    let (asks, outcomes): (Asks, Vec<_>) = rulings
+        .into_iter()
+        .map(|ruling| {
+            let (reply, outcome) = oneshot::channel();
+            ((Operation::Decide(ruling), reply), outcome)
+        })
+        .unzip();
+    let done = work.operate(asks);
+    work.reload(Cause::Look);
+    work.answer(done);
+    let told: Vec<Outcome> = outcomes.into_iter().map(|mut outcome| outcome.try_recv().expect("an answer")).collect();
+    let why = |outcome: &Outcome| outcome.as_ref().err().cloned().unwrap_or_default();
+    assert_eq!(told.iter().map(Result::is_ok).collect::<Vec<_>>(), [true, false, true, true, false], "{told:?}");
+    assert!(why(&told[1]).contains("evil.example is not held") && why(&told[1]).ends_with("nothing was decided"));
+    let records = audit::records(&audit::folder(&state), None, None).expect("a log");
+    let events: Vec<Event> = records
+        .map(|record| record.expect("readable"))
+        .inspect(|record| assert_eq!(record.by, Some(By::Cli("anna".into()))))
+        .map(|record| record.event.expect("an event"))
+        .collect();
+    let said = |rule: &str, reason: &str| RuleVerdict { list: "l0".into(), rule: rule.into(), reason: reason.into() };
+    let expected = [
+        Event::Released(said("us.com", "order 7/26")),
+        Event::Dismissed(said("myshopify.com", "a mistake")),
+        Event::Undecided(said("us.com", "released by anna: order 7/26")),
+    ];
+    assert_eq!(events, expected);
+    let kept = Decisions::load(&Decisions::path(&state)).expect("decisions");
+    assert_eq!(kept.iter().map(|decision| decision.subject.to_string()).collect::<Vec<_>>(), ["myshopify.com"]);
 }
