@@ -1,6 +1,6 @@
 //! The hit log: JSON lines, written off the query path, rotated by size and age.
 //!
-//! Workers put a [`Hit`] into a ring of their own ([`ring`]) and go on; one thread takes the hits out, asks the snapshot
+//! Workers put a [`Hit`] into a ring of their own and go on; one thread takes the hits out, asks the snapshot
 //! that decided which rules and orders they rest on, and appends whole lines. What cannot be taken or written is counted,
 //! never waited for. docs/hits.md tells operators what a line holds.
 

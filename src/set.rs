@@ -2,7 +2,7 @@
 //!
 //! Names stay where they lie in their files ([`FileRules`]); what is here leads from a name's keyed hash to its place
 //! there. Up to a hundred thousand rules that is an open-addressing table of `u32` slots, each with some bits of the
-//! hash and the number of the rule; above it a [`Map`] of half that size, of whose bytes a name that is not listed
+//! hash and the number of the rule; above it a map of half that size, of whose bytes a name that is not listed
 //! touches three. The name itself is compared on every candidate, so a collision can cost time but never block the
 //! wrong name. Suffixes with so many labels as no listed name has are not looked for at all. Names of several rules
 //! have them all in a sorted side array.

@@ -110,7 +110,7 @@ pub struct Gaps {
 pub struct Conflict {
     /// As order files spell it.
     pub field: &'static str,
-    /// Each value once, as they come, at most [`MAX_VALUES`]; with the list and a file it stands in.
+    /// Each value once, as they come, at most `MAX_VALUES`; with the list and a file it stands in.
     pub values: Vec<(String, Arc<str>, Arc<str>)>,
 }
 
