@@ -19,13 +19,16 @@ mod report;
 mod review;
 #[cfg(test)]
 mod testing;
+mod trial;
 mod voice;
 mod watch;
 
 pub use board::{Board, Posted};
-pub use control::{Control, Operation, Outcome, Phase, Published, StartError, Target, Trigger, first};
+pub use control::{Control, Operation, Outcome, Phase, Published, StartError, Target, TrialOrder, Trigger, first};
 pub use gatekeeper::held_over;
 pub use lastgood::CopyError;
 pub use loader::{Loader, size_changes};
-pub use report::{Digest, FileState, GateReport, ListReport, LoadError, Loaded, Missing, State};
+pub use report::{
+    Digest, FileState, GateReport, Group, ListReport, LoadError, Loaded, Missing, State, TrialCounts, TrialReport,
+};
 pub use review::{Found, ListReview, MAX_FINDINGS, Place, Review, Shadowed, place, review};

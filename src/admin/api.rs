@@ -21,6 +21,20 @@ pub enum Request {
         /// And everything below it.
         subtree: bool,
     },
+    /// Give the version of a list that is on trial, or was withdrawn, to all: a [`Status`] of afterwards.
+    Promote {
+        /// The list.
+        list: String,
+        /// The operator's words.
+        reason: String,
+    },
+    /// Take the version of a list that is on trial back: a [`Status`] of afterwards.
+    Withdraw {
+        /// The list.
+        list: String,
+        /// The operator's words.
+        reason: String,
+    },
 }
 
 /// Why a request came to nothing, in words for the operator.
@@ -93,8 +107,26 @@ pub struct ListLine {
     pub rejected: u64,
     /// The first thing that went wrong, if anything did.
     pub error: Option<String>,
+    /// The newest version, if only some clients have it yet; the numbers above are of that one.
+    #[serde(default)]
+    pub canary: Option<CanaryLine>,
     /// Its files.
     pub files: Vec<FileLine>,
+}
+
+/// A version on trial.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CanaryLine {
+    /// Of the version, as the history counts it.
+    pub sha256: String,
+    /// When all get it, in seconds since 1970.
+    pub until: i64,
+    /// Who has it, as address blocks.
+    pub clients: Vec<String>,
+    /// What they asked since it began, or since the server started.
+    pub queries: u64,
+    /// How many of these it blocked.
+    pub hits: u64,
 }
 
 /// One file of a list.

@@ -8,14 +8,17 @@ use serde_json::Value;
 use tokio::sync::{mpsc, oneshot};
 
 use super::replace::replace;
-use crate::admin::{Asked, FileLine, Flushed, ListLine, Refused, Request, Status};
+use crate::admin::{Asked, CanaryLine, FileLine, Flushed, ListLine, Refused, Request, Status, Who};
+use crate::audit::By;
 use crate::engine::Engine;
 use crate::name::Name;
-use crate::reload::{Board, FileState, ListReport, Operation, State, Trigger};
+use crate::reload::{Board, FileState, ListReport, Operation, State, TrialOrder, TrialReport, Trigger};
 use crate::util::{Now, Throttle, UnixTime};
 
 /// What is known of the server when it no longer runs.
 const STATUS: &str = "status.json";
+/// The longest reason, in bytes.
+const MAX_REASON: usize = 1000;
 
 /// Answers operators.
 #[derive(Clone, Debug)]
@@ -39,7 +42,7 @@ impl Operators {
             tokio::spawn(async move {
                 tracing::debug!(user = who.user, ?request, "asked by an operator");
                 // One who has gone does not wait for the answer.
-                let _ = reply.send(operators.answer(request).await);
+                let _ = reply.send(operators.answer(request, &who).await);
             });
         }
     }
@@ -65,11 +68,19 @@ impl Operators {
     }
 
     /// The answer to one request.
-    async fn answer(&self, request: Request) -> Result<Value, Refused> {
+    async fn answer(&self, request: Request, who: &Who) -> Result<Value, Refused> {
         match request {
             Request::Status => told(&self.status()),
             Request::Reload => {
                 self.operate(Operation::Reload).await?;
+                told(&self.status())
+            }
+            Request::Promote { list, reason } => {
+                self.operate(Operation::Promote(order(list, reason, who)?)).await?;
+                told(&self.status())
+            }
+            Request::Withdraw { list, reason } => {
+                self.operate(Operation::Withdraw(order(list, reason, who)?)).await?;
                 told(&self.status())
             }
             Request::Flush { name, subtree } => {
@@ -114,6 +125,16 @@ fn told(answer: &impl Serialize) -> Result<Value, Refused> {
     serde_json::to_value(answer).map_err(|error| Refused(error.to_string()))
 }
 
+/// What an operator says about a version on trial.
+fn order(list: String, reason: String, who: &Who) -> Result<TrialOrder, Refused> {
+    if reason.len() > MAX_REASON {
+        return Err(Refused(format!("a reason has at most {MAX_REASON} bytes")));
+    }
+    // It ends up in logs, a line each.
+    let reason = reason.replace(char::is_control, " ");
+    Ok(TrialOrder { list, reason, by: By::Cli(who.user.as_str().into()) })
+}
+
 /// A list as operators see it.
 fn list_line(report: &ListReport) -> ListLine {
     ListLine {
@@ -126,8 +147,16 @@ fn list_line(report: &ListReport) -> ListLine {
         entries: report.entries,
         rejected: report.rejected,
         error: report.error.as_ref().map(ToString::to_string),
+        canary: report.trial.as_ref().map(canary_line),
         files: report.files.iter().map(file_line).collect(),
     }
+}
+
+/// A version on trial as operators see it.
+fn canary_line(trial: &TrialReport) -> CanaryLine {
+    let (queries, hits) = trial.counts.read();
+    let clients = trial.clients.iter().map(ToString::to_string).collect();
+    CanaryLine { sha256: trial.version.to_string(), until: trial.until.0, clients, queries, hits }
 }
 
 /// A file as operators see it.

@@ -76,6 +76,8 @@ const LISTS_EXAMPLES: &str = "\
 Examples:
   qalqan lists
   qalqan lists --json | jq '.lists[] | select(.state != \"current\")'
+  qalqan lists promote register            end the trial of its new version: all get it
+  qalqan lists withdraw register --reason \"blocks our bank\"
 
 It asks the running server; if none runs, it shows what the last one left in state_dir.
 
@@ -142,8 +144,14 @@ pub(super) enum Verb {
         verb: AuditVerb,
     },
     /// Show the lists of the running server: where each stands, what it holds, what went wrong
-    #[command(after_help = LISTS_EXAMPLES)]
-    Lists(ServerArgs),
+    #[command(after_help = LISTS_EXAMPLES, args_conflicts_with_subcommands = true, disable_help_subcommand = true)]
+    Lists {
+        #[command(flatten)]
+        server: ServerArgs,
+        /// What to do with one of them
+        #[command(subcommand)]
+        verb: Option<ListsVerb>,
+    },
     /// Have the running server read configuration and lists again, and wait until that is in force
     #[command(after_help = RELOAD_EXAMPLES)]
     Reload(ServerArgs),
@@ -241,6 +249,28 @@ pub(super) struct ServerArgs {
     /// As JSON
     #[arg(long)]
     pub(super) json: bool,
+}
+
+/// What to do with a list of the running server.
+#[derive(Debug, Subcommand)]
+pub(super) enum ListsVerb {
+    /// Give the version that is tried on canary clients, or was withdrawn, to all now
+    Promote(TrialArgs),
+    /// Take the version that is tried on canary clients back, until its source changes
+    Withdraw(TrialArgs),
+}
+
+/// Which trial to end.
+#[derive(Debug, ArgGroup)]
+pub(super) struct TrialArgs {
+    /// The list
+    #[arg(value_name = "NAME")]
+    pub(super) list: String,
+    /// Why, for the log
+    #[arg(long, value_name = "TEXT", default_value = "an operator wants it so")]
+    pub(super) reason: String,
+    #[command(flatten)]
+    pub(super) server: ServerArgs,
 }
 
 /// Which configuration.

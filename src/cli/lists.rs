@@ -2,10 +2,10 @@
 
 use serde::Serialize;
 
-use super::args::ServerArgs;
+use super::args::{ListsVerb, ServerArgs};
 use super::output::{self, Plain, Style, complain, counted, note, table};
 use super::{Exit, settings};
-use crate::admin::{self, AskError, Flushed, ListLine, Request, Status};
+use crate::admin::{self, AskError, CanaryLine, Flushed, ListLine, Request, Status};
 use crate::app;
 use crate::util::{Now, UnixTime};
 
@@ -24,6 +24,25 @@ pub(super) fn lists(args: &ServerArgs) -> Exit {
             }
             None => complain(&error),
         },
+        Err(error) => complain(&error),
+    }
+}
+
+/// `lists promote`, `lists withdraw`
+pub(super) fn end_trial(verb: &ListsVerb) -> Exit {
+    let (ListsVerb::Promote(args) | ListsVerb::Withdraw(args)) = verb;
+    let settings = match settings(&args.server.config) {
+        Ok(settings) => settings,
+        Err(exit) => return exit,
+    };
+    let (list, reason) = (args.list.clone(), args.reason.clone());
+    let (request, done) = match verb {
+        ListsVerb::Promote(_) => (Request::Promote { list, reason }, "its newest version is in force for all"),
+        ListsVerb::Withdraw(_) => (Request::Withdraw { list, reason }, "its version on trial is withdrawn"),
+    };
+    match admin::ask::<Status>(&settings.state_dir, &request) {
+        Ok(status) if args.server.json => json(&status, Exit::Fine),
+        Ok(_) => output::print(&format!("{}: {done}\n", Plain(&args.list)), Exit::Fine),
         Err(error) => complain(&error),
     }
 }
@@ -73,6 +92,9 @@ fn show(status: &Status, as_json: bool) -> Exit {
         text += &if index == 0 { format!("{}\n", style.strong(line)) } else { format!("{line}\n") };
     }
     for list in &status.lists {
+        if let Some(canary) = &list.canary {
+            text += &format!("\n{}: {}\n", Plain(&list.name), trial(canary));
+        }
         if let Some(error) = &list.error {
             text += &format!("\n{}: {}\n", Plain(&list.name), style.bad(Plain(error)));
         }
@@ -91,6 +113,15 @@ fn row(list: &ListLine, now: UnixTime) -> Vec<String> {
     let words = [&list.name, &list.role, &list.mode].map(|word| Plain(word).to_string());
     let numbers = [list.entries.to_string(), list.rejected.to_string()];
     words.into_iter().chain(numbers).chain([accepted, Plain(&list.state).to_string()]).collect()
+}
+
+/// A version on trial.
+fn trial(canary: &CanaryLine) -> String {
+    let until =
+        jiff::Timestamp::from_second(canary.until).map_or_else(|_| canary.until.to_string(), |at| at.to_string());
+    let (queries, hits) = (counted(canary.queries, "query"), counted(canary.hits, "hit"));
+    let clients = canary.clients.join(", ");
+    format!("canary until {until} ({queries}, {hits}): only {} have this version yet", Plain(&clients))
 }
 
 /// Which server it is.

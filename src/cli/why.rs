@@ -165,6 +165,11 @@ impl Court {
             settings.limit = load::anybody();
         }
         let InForce { snapshot, loaded, now } = load::in_force(&settings)?;
+        // Some clients may have a newer version of a list than all others.
+        let snapshot = match args.client {
+            Some(client) => snapshot.of(client).clone(),
+            None => snapshot.with_canaries(Vec::new()),
+        };
         let forwarded: Vec<Name> = settings.upstream.zones.iter().map(|zone| zone.name.clone()).collect();
         let local = Local::new(&settings.local, &forwarded)
             .map_err(|errors| errors.iter().map(|error| complain(error)).max().unwrap_or(Exit::Failed))?;

@@ -2,9 +2,11 @@
 
 mod configuration;
 mod dates;
+mod trials;
 
 use std::fmt;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::{mpsc, oneshot};
@@ -18,6 +20,7 @@ use super::loader::Loader;
 use super::report::{Loaded, Missing};
 use super::voice::{self, Voice};
 use super::watch::{Events, Watch, absolute};
+use crate::audit::{Audit, By, Event};
 use crate::config::Settings;
 use crate::signature;
 use crate::util::{Now, UnixTime};
@@ -38,6 +41,11 @@ pub trait Target: Send + 'static {
 
     /// Lets order dates act on the set in force. Called off the runtime.
     fn advance(&mut self, now: UnixTime) -> Published;
+
+    /// Hits so far of the versions of a list that only some clients had.
+    fn tried(&self, _list: &str) -> u64 {
+        0
+    }
 
     /// Tells the service manager.
     fn status(&mut self, text: &str, phase: Phase);
@@ -75,6 +83,21 @@ pub enum Trigger {
 pub enum Operation {
     /// The same as [`Trigger::Hangup`].
     Reload,
+    /// Give the version of a list that is on trial, or was withdrawn, to all.
+    Promote(TrialOrder),
+    /// Take the version of a list that is on trial back.
+    Withdraw(TrialOrder),
+}
+
+/// What an operator says about a version on trial.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TrialOrder {
+    /// The list.
+    pub list: String,
+    /// Why.
+    pub reason: String,
+    /// Who.
+    pub by: By,
 }
 
 /// What came of an operation: in force by now, or why not.
@@ -146,7 +169,8 @@ impl<T: Target> Control<T> {
             posted.published = now.seconds();
             posted.reports = loaded.reports.as_slice().into();
         });
-        let work = Work { settings, configuration, loader, target, watch, voice, dates, board, failed: false };
+        let work =
+            Work { settings, configuration, loader, target, watch, voice, dates, board, audit: None, failed: false };
         Self { work, events }
     }
 
@@ -165,11 +189,12 @@ impl<T: Target> Control<T> {
         while let Some(mut busy) = work.take() {
             let waiting = std::mem::take(&mut asks);
             let job = spawn_blocking(move || {
+                let waiting = busy.begin(waiting);
                 let retry = busy.reload(cause);
                 busy.answer(waiting);
                 (busy, retry)
             });
-            let (idle, retry) = match job.await {
+            let (mut idle, retry) = match job.await {
                 Ok(done) => done,
                 Err(error) => {
                     tracing::error!("reloading has ended: {error}; what is in force stays so until a restart");
@@ -179,6 +204,7 @@ impl<T: Target> Control<T> {
             let reload = &idle.settings.reload;
             let (quiet, rescan) = (reload.quiet, Instant::now() + reload.rescan);
             let again = if retry { Instant::now() + quiet.max(Duration::from_millis(50)) } else { rescan };
+            let mut check = Instant::now() + idle.trial_nap(Now::read());
             cause = loop {
                 let now = Now::read();
                 if idle.dates.due(now) {
@@ -197,6 +223,13 @@ impl<T: Target> Control<T> {
                         },
                     },
                     () = sleep_until(again) => break Cause::Look,
+                    () = sleep_until(check) => {
+                        let now = Now::read();
+                        if idle.judge_trials(now) {
+                            break Cause::Look;
+                        }
+                        check = Instant::now() + idle.trial_nap(now);
+                    }
                     () = sleep(idle.dates.nap(now)) => {}
                 }
             };
@@ -208,11 +241,21 @@ impl<T: Target> Control<T> {
 /// A request, and those that came meanwhile: one reload serves them all.
 fn asked(trigger: Trigger, triggers: &mut mpsc::Receiver<Trigger>, asks: &mut Asks) -> Cause {
     let more = std::iter::from_fn(|| triggers.try_recv().ok());
-    asks.extend(std::iter::once(trigger).chain(more).filter_map(|trigger| match trigger {
-        Trigger::Hangup => None,
-        Trigger::Operate(operation, reply) => Some((operation, reply)),
-    }));
-    Cause::Asked
+    // For the end of a trial nothing need be read again.
+    let mut cause = Cause::Look;
+    for trigger in std::iter::once(trigger).chain(more) {
+        match trigger {
+            Trigger::Operate(operation @ (Operation::Promote(_) | Operation::Withdraw(_)), reply) => {
+                asks.push((operation, reply));
+            }
+            Trigger::Operate(operation, reply) => {
+                cause = Cause::Asked;
+                asks.push((operation, reply));
+            }
+            Trigger::Hangup => cause = Cause::Asked,
+        }
+    }
+    cause
 }
 
 /// Why there is something to do.
@@ -237,6 +280,7 @@ struct Work<T> {
     voice: Voice,
     dates: Dates,
     board: Board,
+    audit: Option<Arc<Audit>>,
     /// What was loaded last could not be published.
     failed: bool,
 }
@@ -250,6 +294,8 @@ impl<T: Target> Work<T> {
         }
         let started = Instant::now();
         let asked = cause == Cause::Asked;
+        // Here too: sources that change without end must not keep a bad version on trial.
+        self.judge_trials(Now::read());
         if asked {
             self.target.status("reading configuration and lists", Phase::Reloading);
             self.loader.distrust();
@@ -277,6 +323,7 @@ impl<T: Target> Work<T> {
         if !self.failed {
             let troubles = self.loader.keep();
             self.voice.tell_copies(&troubles);
+            self.follow_trials();
         }
         retry
     }
@@ -321,13 +368,20 @@ impl<T: Target> Work<T> {
     fn answer(&self, asks: Asks) {
         for (operation, reply) in asks {
             let outcome = match operation {
-                Operation::Reload => match self.board.read().failed {
+                Operation::Reload | Operation::Promote(_) | Operation::Withdraw(_) => match self.board.read().failed {
                     Some(why) => Err(format!("what was read cannot be put in force: {why}")),
                     None => Ok(()),
                 },
             };
             // An operator who has gone need not know.
             let _ = reply.send(outcome);
+        }
+    }
+
+    /// Writes an event to the audit log, if there is one.
+    fn note(&self, by: By, event: Event) {
+        if let Some(audit) = &self.audit {
+            audit.record(by, event, Now::read());
         }
     }
 
