@@ -9,7 +9,7 @@ mod client;
 mod place;
 mod socket;
 
-pub use api::{Asked, CanaryLine, FileLine, Flushed, ListLine, Refused, Request, Status, Who};
+pub use api::{Asked, CanaryLine, FileLine, Flushed, ListLine, OrderAlert, Orders, Refused, Request, Status, Who};
 pub use client::{AskError, ask};
 pub use place::SOCKET;
 pub use socket::{Socket, SocketError};

@@ -18,25 +18,30 @@ use std::time::Duration;
 use tokio::sync::mpsc;
 
 use crate::admin::{Asked, Socket, SocketError};
+use crate::audit::{self, Audit, By, Event};
 use crate::config::Settings;
 use crate::engine::Engine;
 use crate::fetch;
 use crate::hits::{HitLog, HitLogError};
 use crate::local::LocalError;
 use crate::net::{self, Passed};
-use crate::reload::{self, Control, Loader, Target, Trigger};
+use crate::reload::{self, Clerk, Control, Loader, Target, Trigger};
 use crate::serve::{self, BindError, Bound};
 use crate::set::TooManyRules;
 use crate::stats::{Counter, Stats};
 use crate::system::{self, ActivationError, Request, Signals};
 use crate::upstream::UpstreamError;
-use crate::util::Now;
+use crate::util::{Digest, Now};
 
 use self::operate::Operators;
 use self::publish::Publisher;
 
 /// How long a start waits for lists from the web of which there is no copy yet.
 const FIRST_FETCH: Duration = Duration::from_secs(10);
+/// How often a locked audit log is tried again …
+const AUDIT_TRIES: usize = 30;
+/// … and how long after the last time: about as long as a server drains.
+const AUDIT_PAUSE: Duration = Duration::from_millis(100);
 
 /// Why the server did not start, or did not go on.
 #[derive(Debug)]
@@ -51,6 +56,8 @@ pub enum AppError {
     Passed(String, io::Error),
     /// The control socket.
     Control(SocketError),
+    /// The audit log.
+    Audit(audit::OpenError),
     /// Lists cannot be read.
     Lists(reload::StartError),
     /// Lists are too large.
@@ -78,6 +85,7 @@ impl fmt::Display for AppError {
             Self::Activation(error) => error.fmt(f),
             Self::Passed(name, error) => write!(f, "the socket {name} passed in by systemd cannot be used: {error}"),
             Self::Control(error) => error.fmt(f),
+            Self::Audit(error) => error.fmt(f),
             Self::Lists(error) => error.fmt(f),
             Self::Rules(error) => error.fmt(f),
             Self::Local(errors) => lines(f, errors),
@@ -123,10 +131,10 @@ pub fn serve(settings: Settings) -> Result<(), Vec<AppError>> {
 /// Builds, runs, drains.
 async fn run(settings: Settings) -> Result<(), Vec<AppError>> {
     let signals = Signals::listen().map_err(|error| vec![AppError::System("cannot take signals", error)])?;
-    let Parts { bound, control, hits, loader, loaded, publisher, engine, stats } = build(&settings)?;
+    let Parts { bound, control, audit, hits, loader, loaded, publisher, engine, stats } = build(&settings)?;
     let (socket, asked) = control;
     let summary = bound.summary();
-    let published = publisher.published();
+    let (published, snapshots) = (publisher.published(), publisher.snapshots());
     let one = |error| vec![error];
     let serving = bound
         .start(&settings.server, &engine)
@@ -136,16 +144,21 @@ async fn run(settings: Settings) -> Result<(), Vec<AppError>> {
     }
     let counters = counters::Writer::start(&settings.state_dir, Arc::clone(&stats), hits.shared_counters());
     let mut target = publisher;
-    // The hook is for the audit log.
-    let (runner, fetch) = fetch::Runner::new(settings.fetched(), None);
+    let (runner, fetch) = fetch::Runner::new(settings.fetched(), Some(told_of_fetches(Arc::clone(&audit))));
     target.tell_fetches(fetch.clone());
     let status = format!("answering on {summary}");
     tracing::info!(version = env!("CARGO_PKG_VERSION"), "{status}");
     target.status(&status, reload::Phase::Ready);
     let (trigger, triggers) = mpsc::channel(4);
-    let reloading = Control::new(settings.clone(), loader, target, &loaded, published);
+    let server = audit::Server {
+        version: env!("CARGO_PKG_VERSION").into(),
+        config_sha256: fs::read(&settings.path).map_or(Digest::ZERO, |bytes| Digest::of(&bytes)),
+    };
+    audit.record(By::System, Event::ServerStarted(server.clone()), Now::read());
+    let reloading = Control::new(settings.clone(), loader, target, &loaded, published).with_audit(Arc::clone(&audit));
     drop(loaded);
-    let operators = Operators::new(Arc::clone(&engine), reloading.board(), trigger.clone());
+    let operators = Operators::new(Arc::clone(&engine), reloading.board(), trigger.clone(), Arc::clone(&audit));
+    let clerk = tokio::spawn(Clerk::new(reloading.board(), snapshots).run());
     let status = tokio::spawn(operators.clone().keep_status(settings.state_dir.clone()));
     let operators = tokio::spawn(operators.run(asked));
     let reloading = tokio::spawn(reloading.run(triggers));
@@ -164,6 +177,7 @@ async fn run(settings: Settings) -> Result<(), Vec<AppError>> {
     reloading.abort();
     operators.abort();
     status.abort();
+    clerk.abort();
     drop(socket);
     // A download under way ends with the process; what it writes is renamed into place, or not.
     fetches.abort();
@@ -172,6 +186,9 @@ async fn run(settings: Settings) -> Result<(), Vec<AppError>> {
     if let Some(log) = Arc::into_inner(hits) {
         tokio::task::spawn_blocking(move || log.close()).await.ok();
     }
+    let ended = Arc::clone(&audit);
+    let record = move || ended.record(By::System, Event::ServerStopped(server), Now::read());
+    tokio::task::spawn_blocking(record).await.ok();
     let totals = counters.finish().await;
     let received = totals.query(Counter::Received);
     tracing::info!(received, blocked = totals.query(Counter::Blocked), "stopped");
@@ -186,6 +203,7 @@ async fn run(settings: Settings) -> Result<(), Vec<AppError>> {
 struct Parts {
     bound: Bound,
     control: (Socket, mpsc::Receiver<Asked>),
+    audit: Arc<Audit>,
     hits: Arc<HitLog>,
     loader: Loader,
     loaded: reload::Loaded,
@@ -206,13 +224,20 @@ fn build(settings: &Settings) -> Result<Parts, Vec<AppError>> {
     // Without the folder there is no socket either, which is said once.
     let control =
         state.map(|()| Socket::open(&settings.state_dir).map_err(|error| keep(AppError::Control(error))).ok());
+    // A server that drains still holds its log for a moment; the socket says whose folder it is.
+    let audit = control
+        .as_ref()
+        .and_then(Option::as_ref)
+        .and_then(|_| open_audit(&settings.state_dir).map(Arc::new).map_err(|error| keep(AppError::Audit(error))).ok());
     let hits = HitLog::start(&settings.hits).map(Arc::new).map_err(|error| keep(AppError::Hits(error))).ok();
     if state.is_some() && bound.is_some() {
         let _ = fetch::first(settings.fetched().iter(), FIRST_FETCH);
     }
     let mut loader = Loader::new(Some(settings.state_dir.clone()));
     let loaded = reload::first(settings, &mut loader).map_err(|error| keep(AppError::Lists(error))).ok();
-    let (Some(Some(control)), Some(bound), Some(hits), Some(loaded)) = (control, bound, hits, loaded) else {
+    let (Some(Some(control)), Some(audit), Some(bound), Some(hits), Some(loaded)) =
+        (control, audit, bound, hits, loaded)
+    else {
         // What depends on these is still looked at, so that all problems are told at once.
         errors.extend(publish::routes_errors(settings));
         return Err(errors);
@@ -221,7 +246,33 @@ fn build(settings: &Settings) -> Result<Parts, Vec<AppError>> {
     let own = bound.socket_addresses();
     let now = Now::read().seconds();
     let (publisher, engine) = Publisher::new(settings, own, &loaded, now, Arc::clone(&stats), &hits)?;
-    Ok(Parts { bound, control, hits, loader, loaded, publisher, engine, stats })
+    Ok(Parts { bound, control, audit, hits, loader, loaded, publisher, engine, stats })
+}
+
+/// Writes down what could not be fetched, beside the task that fetches.
+fn told_of_fetches(audit: Arc<Audit>) -> fetch::Hook {
+    Box::new(move |event| {
+        let Err(error) = event.result else { return };
+        let failed = audit::FailedFetch {
+            list: event.source.list.as_str().into(),
+            source: event.source.settings.address.shown().into(),
+            reason: error.to_string().into(),
+            failures: u64::from(event.status.failures),
+        };
+        let audit = Arc::clone(&audit);
+        tokio::task::spawn_blocking(move || audit.record(By::System, Event::FetchFailed(failed), Now::read()));
+    })
+}
+
+/// Takes the audit log; waits for a server that is just ending, but not for long.
+fn open_audit(state_dir: &Path) -> Result<Audit, audit::OpenError> {
+    let mut tries = 0..AUDIT_TRIES;
+    loop {
+        match Audit::open(state_dir, Now::read()) {
+            Err(audit::OpenError::Locked { .. }) if tries.next().is_some() => std::thread::sleep(AUDIT_PAUSE),
+            result => return result,
+        }
+    }
 }
 
 /// Hands signals on until one of them ends the service.

@@ -7,8 +7,10 @@ mod fetch;
 mod lists;
 mod load;
 mod logging;
+mod orders;
 mod output;
 mod probe;
+mod versions;
 mod why;
 
 use std::path::{Path, PathBuf};
@@ -16,7 +18,7 @@ use std::process::ExitCode;
 
 use clap::{CommandFactory, Parser};
 
-use self::args::{Args, ConfigArg, Verb};
+use self::args::{Args, ConfigArg, ListsVerb, Verb};
 use self::output::complain;
 use crate::app;
 use crate::config::{self, Settings};
@@ -65,8 +67,14 @@ fn dispatch(verb: Verb) -> Exit {
         Verb::Why(args) => why::run(&args),
         Verb::Probe(args) => probe::run(&args),
         Verb::Audit { verb } => audit::run(&verb),
-        Verb::Lists { server, verb: None } => lists::lists(&server),
-        Verb::Lists { verb: Some(verb), .. } => lists::end_trial(&verb),
+        Verb::Orders(args) => orders::run(&args),
+        Verb::Lists { verb: None, server } => lists::lists(&server),
+        Verb::Lists { verb: Some(ListsVerb::Versions(args)), .. } => versions::versions(&args),
+        Verb::Lists { verb: Some(ListsVerb::Diff(args)), .. } => versions::diff(&args),
+        Verb::Lists { verb: Some(ListsVerb::Rollback(args)), .. } => versions::rollback(&args),
+        Verb::Lists { verb: Some(ListsVerb::Unpin(args)), .. } => versions::unpin(&args),
+        Verb::Lists { verb: Some(ListsVerb::Promote(args)), .. } => lists::promote(&args),
+        Verb::Lists { verb: Some(ListsVerb::Withdraw(args)), .. } => lists::withdraw(&args),
         Verb::Reload(args) => lists::reload(&args),
         Verb::Flush { name, subtree, server } => lists::flush(&name, subtree, &server),
         Verb::Version { json } => output::print(&version(json), Exit::Fine),

@@ -27,7 +27,7 @@ use toml::de::DeTable;
 use self::reader::{MAX_PROBLEMS, Sink, Table};
 use crate::fetch::Source;
 use crate::gate as checks;
-use crate::{cache, hits, limit, list, local, policy, serve, upstream};
+use crate::{cache, history, hits, limit, list, local, policy, serve, upstream};
 
 /// `state_dir`
 const STATE_DIR: &str = "state";
@@ -61,8 +61,12 @@ pub struct Settings {
     pub lists: Vec<ListSettings>,
     /// The hit log.
     pub hits: hits::Settings,
+    /// How many versions of each list are kept.
+    pub history: history::Limits,
     /// Watching.
     pub reload: ReloadSettings,
+    /// Deadlines.
+    pub orders: OrdersSettings,
 }
 
 /// `[reload]`
@@ -74,6 +78,13 @@ pub struct ReloadSettings {
     pub quiet: Duration,
     /// Sources are looked at this often even if nothing was heard of them.
     pub rescan: Duration,
+}
+
+/// `[orders]`
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OrdersSettings {
+    /// So long before its deadline an order is due.
+    pub warn: Duration,
 }
 
 /// One `[[list]]`.
@@ -156,6 +167,25 @@ impl Settings {
         self.lists.iter().filter_map(|list| list.fetch.clone()).collect()
     }
 
+    /// The sections whose settings differ in `new`.
+    pub fn changed(&self, new: &Self) -> Vec<&'static str> {
+        let sections = [
+            ("state_dir", self.state_dir != new.state_dir),
+            ("start_without_lists", self.start_without_lists != new.start_without_lists),
+            ("server", self.server != new.server || self.limit != new.limit),
+            ("upstream", self.upstream != new.upstream),
+            ("cache", self.cache != new.cache),
+            ("local", self.local != new.local),
+            ("answer", self.answer != new.answer),
+            ("gate", self.gate != new.gate),
+            ("list", self.lists != new.lists),
+            ("hits", self.hits != new.hits),
+            ("history", self.history != new.history),
+            ("reload", self.reload != new.reload),
+        ];
+        sections.into_iter().filter(|&(_, differs)| differs).map(|(section, _)| section).collect()
+    }
+
     /// The keys whose values differ in `new` and cannot take effect while running.
     pub fn restart_needed(&self, new: &Self) -> Vec<&'static str> {
         let (old_tcp, new_tcp) = (&self.server.tcp, &new.server.tcp);
@@ -203,7 +233,9 @@ fn read(mut top: Table<'_>, path: &Path) -> Settings {
         lists::read(&mut top, &lists::Base { folder, state_dir: &state_dir, answer: &answer, checks: &gate.checks });
     gate.own = gate::own_names(&local, &answer, &lists);
     let hits = sections::hits(top.table("hits"), folder);
+    let history = sections::history(top.table("history"));
     let reload = sections::reload(top.table("reload"));
+    let orders = sections::orders(top.table("orders"));
     top.finish();
     Settings {
         path: path.into(),
@@ -218,7 +250,9 @@ fn read(mut top: Table<'_>, path: &Path) -> Settings {
         gate,
         lists,
         hits,
+        history,
         reload,
+        orders,
     }
 }
 

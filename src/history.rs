@@ -36,6 +36,13 @@ pub struct Limits {
     pub bytes: u64,
 }
 
+impl Default for Limits {
+    /// None.
+    fn default() -> Self {
+        Self { versions: usize::MAX, bytes: u64::MAX }
+    }
+}
+
 /// The history below a `state_dir`. Reading takes no lock.
 #[derive(Debug)]
 pub struct History {
@@ -116,6 +123,12 @@ impl History {
             }
         }
         Ok(found)
+    }
+
+    /// The newest version of a list, if anything is kept of it.
+    pub fn newest(&self, list: &str) -> Result<Option<Version>, HistoryError> {
+        let folder = self.folder(list);
+        folder.numbers()?.last().map(|&number| folder.version(list, number)).transpose()
     }
 
     /// One version of a list.

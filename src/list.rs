@@ -206,6 +206,8 @@ pub struct FileReport {
     pub rejected: u64,
     /// The first of them, at most [`MAX_SHOWN`].
     pub rejections: Vec<Rejection>,
+    /// How many of them would have rested on which order: such an order is not enforced as a whole.
+    pub rejected_of: Vec<(Arc<Order>, u64)>,
     /// What was used all the same but is worth a look (a zone serial over 32 bits), at most [`MAX_SHOWN`].
     pub warnings: Vec<Rejection>,
 }

@@ -10,10 +10,13 @@
 //! last good rules in force, from memory or, after a restart, from `state_dir`.
 
 mod board;
+mod chronicle;
+mod clerk;
 mod control;
 mod file;
 mod gatekeeper;
 mod lastgood;
+pub mod ledger;
 mod loader;
 mod report;
 mod review;
@@ -24,9 +27,11 @@ mod voice;
 mod watch;
 
 pub use board::{Board, Posted};
+pub use clerk::Clerk;
 pub use control::{Control, Operation, Outcome, Phase, Published, StartError, Target, TrialOrder, Trigger, first};
 pub use gatekeeper::held_over;
 pub use lastgood::CopyError;
+pub use ledger::Ledger;
 pub use loader::{Loader, size_changes};
 pub use report::{
     Digest, FileState, GateReport, Group, ListReport, LoadError, Loaded, Missing, State, TrialCounts, TrialReport,

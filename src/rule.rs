@@ -9,7 +9,7 @@ mod runs;
 mod table;
 
 pub use names::Walk;
-pub use order::{Order, OrderState};
+pub use order::{Order, OrderState, Until, blocked_until};
 pub use table::{FileRules, Kind, RuleView, RulesBuilder};
 
 use std::fmt;

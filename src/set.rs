@@ -43,6 +43,31 @@ impl Part {
     pub fn holds(&self, rule: u32) -> bool {
         self.held.binary_search(&rule).is_ok()
     }
+
+    /// The first rule at `place` that is not held and whose name is `name` from its `skip`-th label on.
+    #[inline]
+    fn find(&self, place: u32, name: &NameBuf, skip: usize) -> Option<u32> {
+        let rule = self.rules.find(place, name, skip)?;
+        if self.held.is_empty() { Some(rule) } else { self.find_free(rule, name, skip) }
+    }
+
+    /// The first of `rule` and those behind it with its name that is not held. A name that is not entered at all may
+    /// come here too: a map takes one in 256 for some other.
+    fn find_free(&self, mut rule: u32, name: &NameBuf, skip: usize) -> Option<u32> {
+        let mut other = NameBuf::new();
+        while self.holds(rule) {
+            rule += 1;
+            if rule as usize >= self.rules.len() {
+                return None;
+            }
+            // Where a place stands for several names, those of one name stand together.
+            self.rules.name(rule, &mut other);
+            if other.wire() != name.suffix(skip) {
+                return None;
+            }
+        }
+        Some(rule)
+    }
 }
 
 /// All rules, ready to be asked, with those in force at one moment marked.
@@ -289,18 +314,18 @@ impl Index {
             Lookup::Map { map, places } => {
                 let number = map.get(hash)?;
                 let (part, place) = locate(places, number >> 1)?;
-                let rule = self.parts[part].rules.find(place, name, skip)?;
+                let rule = self.parts[part].find(place, name, skip)?;
                 Some(Slot { rule: self.starts[part] + rule, several: number & 1 == 1 })
             }
         }
     }
 
-    /// Rule number `id`, the first of its file with its name, has the name from its `skip`-th label on.
+    /// Rule number `id`, the first of its file with its name that is not held, has the name from its `skip`-th label on.
     #[inline]
     fn is_named(&self, id: u32, name: &NameBuf, skip: usize) -> bool {
         let (part, local) = self.locate(id);
-        let rules = &self.parts[part].rules;
-        rules.find(rules.place_of(local), name, skip) == Some(local)
+        let part = &self.parts[part];
+        part.find(part.rules.place_of(local), name, skip) == Some(local)
     }
 
     /// Which part rule number `id` is in, and its number there.

@@ -15,11 +15,25 @@ pub use slug::slug;
 pub use throttle::Throttle;
 pub use whole::{TEMPORARY, write_whole};
 
+use std::fmt;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 /// Seconds since 1970-01-01T00:00:00Z; what order dates are compared in.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct UnixTime(pub i64);
+
+/// In UTC as people read it; of a day's first second only the day, which is how dates without a time are meant.
+impl fmt::Display for UnixTime {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match jiff::Timestamp::from_second(self.0) {
+            Ok(time) => {
+                let text = time.to_string();
+                f.pad(text.strip_suffix("T00:00:00Z").unwrap_or(&text))
+            }
+            Err(_) => self.0.fmt(f),
+        }
+    }
+}
 
 /// A moment read once a batch and then handed down as a value, in milliseconds since the epoch.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]

@@ -34,6 +34,8 @@ mod hostile;
 mod lists;
 #[path = "process/operate.rs"]
 mod operate;
+#[path = "process/orders.rs"]
+mod orders;
 #[path = "process/probe.rs"]
 mod probe;
 #[path = "process/reload.rs"]
@@ -48,6 +50,8 @@ mod streams;
 mod systemd;
 #[path = "process/targets.rs"]
 mod targets;
+#[path = "process/versions.rs"]
+mod versions;
 #[path = "process/waiting.rs"]
 mod waiting;
 #[path = "process/workers.rs"]

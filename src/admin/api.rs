@@ -35,6 +35,22 @@ pub enum Request {
         /// The operator's words.
         reason: String,
     },
+    /// Keep a list at an older version until it is unpinned: a [`Status`] of afterwards.
+    Rollback {
+        /// The list.
+        list: String,
+        /// The version; without one, that before the one in force.
+        version: Option<u64>,
+        /// Why.
+        reason: String,
+    },
+    /// Let a list follow its source again: a [`Status`] of afterwards.
+    Unpin {
+        /// The list.
+        list: String,
+        /// Why.
+        reason: String,
+    },
 }
 
 /// Why a request came to nothing, in words for the operator.
@@ -82,8 +98,52 @@ pub struct Status {
     pub published: i64,
     /// Why what was read last could not be put in force.
     pub failed: Option<String>,
+    /// Why the audit log cannot be written just now.
+    #[serde(default)]
+    pub audit: Option<String>,
     /// In order of configuration.
     pub lists: Vec<ListLine>,
+    /// How the orders in them stand.
+    #[serde(default)]
+    pub orders: Orders,
+}
+
+/// Orders in numbers, and those whose deadline is near or past while something of them is not enforced.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Orders {
+    /// They block.
+    pub in_force: u64,
+    /// `effective` has not come.
+    pub pending: u64,
+    /// `expires` has passed.
+    pub expired: u64,
+    /// `revoked` has passed.
+    pub revoked: u64,
+    /// The deadline is near, and something is not enforced.
+    pub due: u64,
+    /// The deadline has passed, and something is not enforced.
+    pub overdue: u64,
+    /// Files tell them differently.
+    pub conflicts: u64,
+    /// When one of them next changes its state or comes near its deadline, in seconds since 1970.
+    pub next_change: Option<i64>,
+    /// The first that are due or overdue.
+    pub alerts: Vec<OrderAlert>,
+}
+
+/// An order somebody should look at.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OrderAlert {
+    /// The authority's own number.
+    pub id: String,
+    /// Who issued it.
+    pub authority: String,
+    /// `due` or `overdue`.
+    pub standing: String,
+    /// Its deadline, in seconds since 1970.
+    pub deadline: i64,
+    /// What is not enforced and why.
+    pub why: String,
 }
 
 /// One list.
@@ -99,6 +159,12 @@ pub struct ListLine {
     pub mode: String,
     /// `current`, `last good` or `not used`.
     pub state: String,
+    /// Its version in force, if that is in the history.
+    #[serde(default)]
+    pub version: Option<u64>,
+    /// An operator keeps it at that version.
+    #[serde(default)]
+    pub pinned: bool,
     /// When the newest content in force was accepted, in seconds since 1970.
     pub accepted: Option<i64>,
     /// Entries in force.

@@ -1,5 +1,6 @@
 //! What operators ask the running server, brought to who can do it; and `status.json`, for when none runs.
 
+use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -8,17 +9,18 @@ use serde_json::Value;
 use tokio::sync::{mpsc, oneshot};
 
 use super::replace::replace;
-use crate::admin::{Asked, CanaryLine, FileLine, Flushed, ListLine, Refused, Request, Status, Who};
-use crate::audit::By;
+use crate::admin::{Asked, CanaryLine, FileLine, Flushed, ListLine, OrderAlert, Orders, Refused, Request, Status, Who};
+use crate::audit::{self, Audit, By};
 use crate::engine::Engine;
 use crate::name::Name;
+use crate::reload::ledger::{self, Numbers};
 use crate::reload::{Board, FileState, ListReport, Operation, State, TrialOrder, TrialReport, Trigger};
 use crate::util::{Now, Throttle, UnixTime};
 
+/// Characters of a reason: as many as the audit log keeps of a text.
+const MAX_REASON: usize = 500;
 /// What is known of the server when it no longer runs.
 const STATUS: &str = "status.json";
-/// The longest reason, in bytes.
-const MAX_REASON: usize = 1000;
 
 /// Answers operators.
 #[derive(Clone, Debug)]
@@ -26,13 +28,14 @@ pub struct Operators {
     engine: Arc<Engine>,
     board: Board,
     trigger: mpsc::Sender<Trigger>,
+    audit: Arc<Audit>,
     started: UnixTime,
 }
 
 impl Operators {
     /// Of a server that has just started.
-    pub fn new(engine: Arc<Engine>, board: Board, trigger: mpsc::Sender<Trigger>) -> Self {
-        Self { engine, board, trigger, started: Now::read().seconds() }
+    pub fn new(engine: Arc<Engine>, board: Board, trigger: mpsc::Sender<Trigger>, audit: Arc<Audit>) -> Self {
+        Self { engine, board, trigger, audit, started: Now::read().seconds() }
     }
 
     /// Answers for as long as somebody may ask; a request that takes long holds up no other.
@@ -42,7 +45,7 @@ impl Operators {
             tokio::spawn(async move {
                 tracing::debug!(user = who.user, ?request, "asked by an operator");
                 // One who has gone does not wait for the answer.
-                let _ = reply.send(operators.answer(request, &who).await);
+                let _ = reply.send(operators.answer(request, who).await);
             });
         }
     }
@@ -68,7 +71,7 @@ impl Operators {
     }
 
     /// The answer to one request.
-    async fn answer(&self, request: Request, who: &Who) -> Result<Value, Refused> {
+    async fn answer(&self, request: Request, who: Who) -> Result<Value, Refused> {
         match request {
             Request::Status => told(&self.status()),
             Request::Reload => {
@@ -76,11 +79,19 @@ impl Operators {
                 told(&self.status())
             }
             Request::Promote { list, reason } => {
-                self.operate(Operation::Promote(order(list, reason, who)?)).await?;
+                self.operate(Operation::Promote(order(list, &reason, &who)?)).await?;
                 told(&self.status())
             }
             Request::Withdraw { list, reason } => {
-                self.operate(Operation::Withdraw(order(list, reason, who)?)).await?;
+                self.operate(Operation::Withdraw(order(list, &reason, &who)?)).await?;
+                told(&self.status())
+            }
+            Request::Rollback { list, version, reason } => {
+                self.operate(Operation::Rollback { list, version, reason: reason_of(&reason)?, by: who.user }).await?;
+                told(&self.status())
+            }
+            Request::Unpin { list, reason } => {
+                self.operate(Operation::Unpin { list, reason: reason_of(&reason)?, by: who.user }).await?;
                 told(&self.status())
             }
             Request::Flush { name, subtree } => {
@@ -110,7 +121,9 @@ impl Operators {
             generation: posted.generation,
             published: posted.published.0,
             failed: posted.failed,
-            lists: posted.reports.iter().map(list_line).collect(),
+            audit: audit_trouble(&self.audit.status()),
+            lists: posted.reports.iter().map(|report| list_line(report, &posted.versions)).collect(),
+            orders: orders(posted.orders),
         }
     }
 }
@@ -120,29 +133,56 @@ pub fn last_status(state_dir: &Path) -> Option<Status> {
     serde_json::from_slice(&std::fs::read(state_dir.join(STATUS)).ok()?).ok()
 }
 
+/// What keeps the audit log from being written.
+fn audit_trouble(status: &audit::Status) -> Option<String> {
+    let error = status.error.as_ref()?;
+    Some(format!("{error} ({} events wait, {} are lost)", status.waiting, status.lost))
+}
+
+/// A reason that says something.
+fn reason_of(text: &str) -> Result<String, Refused> {
+    let text = text.trim();
+    match text.chars().count() {
+        0 => Err(Refused("a reason is needed: it stands in the audit log for whoever asks later".into())),
+        1..=MAX_REASON => Ok(text.to_owned()),
+        _ => Err(Refused(format!("the reason is longer than {MAX_REASON} characters"))),
+    }
+}
+
 /// An answer as JSON.
 fn told(answer: &impl Serialize) -> Result<Value, Refused> {
     serde_json::to_value(answer).map_err(|error| Refused(error.to_string()))
 }
 
 /// What an operator says about a version on trial.
-fn order(list: String, reason: String, who: &Who) -> Result<TrialOrder, Refused> {
-    if reason.len() > MAX_REASON {
-        return Err(Refused(format!("a reason has at most {MAX_REASON} bytes")));
-    }
-    // It ends up in logs, a line each.
-    let reason = reason.replace(char::is_control, " ");
-    Ok(TrialOrder { list, reason, by: By::Cli(who.user.as_str().into()) })
+fn order(list: String, reason: &str, who: &Who) -> Result<TrialOrder, Refused> {
+    Ok(TrialOrder { list, reason: reason_of(reason)?, by: By::Cli(who.user.as_str().into()) })
+}
+
+/// The orders as operators see them.
+fn orders(numbers: Numbers) -> Orders {
+    let Numbers { in_force, pending, expired, revoked, due, overdue, conflicts, next_change, alerts } = numbers;
+    let alert = |alert: ledger::OrderAlert| OrderAlert {
+        id: alert.id,
+        authority: alert.authority,
+        standing: alert.standing.to_string(),
+        deadline: alert.deadline.0,
+        why: alert.why,
+    };
+    let (next_change, alerts) = (next_change.map(|at| at.0), alerts.into_iter().map(alert).collect());
+    Orders { in_force, pending, expired, revoked, due, overdue, conflicts, next_change, alerts }
 }
 
 /// A list as operators see it.
-fn list_line(report: &ListReport) -> ListLine {
+fn list_line(report: &ListReport, versions: &HashMap<String, u64>) -> ListLine {
     ListLine {
         name: report.name.clone(),
         source: report.source.clone(),
         role: report.role.to_string(),
         mode: report.mode.to_string(),
         state: state(&report.state).into(),
+        version: versions.get(&report.name).copied(),
+        pinned: report.pinned.is_some(),
         accepted: report.files.iter().filter_map(|file| file.accepted).max().map(|at| at.0),
         entries: report.entries,
         rejected: report.rejected,

@@ -116,6 +116,11 @@ impl Publisher {
         self.published
     }
 
+    /// Where what is in force can be had.
+    pub fn snapshots(&self) -> Arc<Handover<Snapshot>> {
+        Arc::clone(&self.snapshots)
+    }
+
     /// One that no snapshot has had.
     fn next_generation(&self) -> u64 {
         self.snapshots.load().last_generation() + 1

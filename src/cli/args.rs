@@ -1,6 +1,8 @@
 //! The command line as clap reads it; help, completions and the man page come from here.
 
 mod audit;
+mod lists;
+mod orders;
 
 use std::fmt;
 use std::io::{self, Write};
@@ -10,7 +12,9 @@ use std::path::PathBuf;
 use clap::{Args as ArgGroup, CommandFactory, Parser, Subcommand};
 use clap_complete::Shell;
 
-pub(super) use self::audit::{AuditVerb, ExportArgs, ExportFormat, LogArg, VerifyArgs};
+pub(super) use self::audit::{AuditVerb, ExportArgs, ExportFormat, LogArg, NameArgs, VerifyArgs};
+pub(super) use self::lists::{DiffArgs, ListsVerb, RollbackArgs, TrialArgs, UnpinArgs, VersionsArgs};
+pub(super) use self::orders::{OrdersArgs, OrdersVerb};
 use super::probe::{self, ProbeArgs};
 use crate::hits::type_name;
 
@@ -22,6 +26,7 @@ Examples:
   qalqan fetch                             fetch lists from the web now
   qalqan why www.coinbase.com              is it blocked, why, and what does a client get
   qalqan probe                             is every enforced name really blocked by the running server
+  qalqan orders                            all orders: state, names, dates, lists
   qalqan audit verify                      was the log of what was enforced changed?
 
 Exit status: 0 all is well, 1 somebody should look at what was printed, 2 it cannot start or the input is wrong.";
@@ -81,7 +86,7 @@ Examples:
 
 It asks the running server; if none runs, it shows what the last one left in state_dir.
 
-Exit status: 0 all lists are current, 1 one is not, 2 nothing is known.";
+Exit status: 0 all lists are current; 1 one is not, or an order is due or overdue; 2 nothing is known.";
 
 /// Shown by `reload --help`.
 const RELOAD_EXAMPLES: &str = "\
@@ -136,6 +141,9 @@ pub(super) enum Verb {
     /// Ask a running server every enforced name, and say what is not blocked
     #[command(after_help = probe::EXAMPLES)]
     Probe(Box<ProbeArgs>),
+    /// List orders: their state, names and dates, what a name rests on, what ends soon, what is overdue
+    #[command(after_help = orders::EXAMPLES, disable_help_subcommand = true)]
+    Orders(OrdersArgs),
     /// Prove the audit log, or get events out of it
     #[command(after_help = audit::EXAMPLES, disable_help_subcommand = true)]
     Audit {
@@ -146,11 +154,11 @@ pub(super) enum Verb {
     /// Show the lists of the running server: where each stands, what it holds, what went wrong
     #[command(after_help = LISTS_EXAMPLES, args_conflicts_with_subcommands = true, disable_help_subcommand = true)]
     Lists {
-        #[command(flatten)]
-        server: ServerArgs,
         /// What to do with one of them
         #[command(subcommand)]
         verb: Option<ListsVerb>,
+        #[command(flatten)]
+        server: ServerArgs,
     },
     /// Have the running server read configuration and lists again, and wait until that is in force
     #[command(after_help = RELOAD_EXAMPLES)]
@@ -249,28 +257,6 @@ pub(super) struct ServerArgs {
     /// As JSON
     #[arg(long)]
     pub(super) json: bool,
-}
-
-/// What to do with a list of the running server.
-#[derive(Debug, Subcommand)]
-pub(super) enum ListsVerb {
-    /// Give the version that is tried on canary clients, or was withdrawn, to all now
-    Promote(TrialArgs),
-    /// Take the version that is tried on canary clients back, until its source changes
-    Withdraw(TrialArgs),
-}
-
-/// Which trial to end.
-#[derive(Debug, ArgGroup)]
-pub(super) struct TrialArgs {
-    /// The list
-    #[arg(value_name = "NAME")]
-    pub(super) list: String,
-    /// Why, for the log
-    #[arg(long, value_name = "TEXT", default_value = "an operator wants it so")]
-    pub(super) reason: String,
-    #[command(flatten)]
-    pub(super) server: ServerArgs,
 }
 
 /// Which configuration.

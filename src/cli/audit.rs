@@ -1,5 +1,7 @@
 //! `audit`: proves the audit log and gets events out of it. Reads `state_dir`, whether or not a server runs.
 
+mod name;
+
 use std::borrow::Cow;
 use std::fmt::Write as _;
 use std::io::{self, Write};
@@ -21,6 +23,7 @@ pub(super) fn run(verb: &AuditVerb) -> Exit {
     match verb {
         AuditVerb::Verify(args) => verify(args),
         AuditVerb::Export(args) => export(args),
+        AuditVerb::Name(args) => name::run(args),
     }
 }
 

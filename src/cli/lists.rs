@@ -2,10 +2,10 @@
 
 use serde::Serialize;
 
-use super::args::{ListsVerb, ServerArgs};
+use super::args::{ServerArgs, TrialArgs};
 use super::output::{self, Plain, Style, complain, counted, note, table};
 use super::{Exit, settings};
-use crate::admin::{self, AskError, CanaryLine, Flushed, ListLine, Request, Status};
+use crate::admin::{self, AskError, CanaryLine, Flushed, ListLine, OrderAlert, Orders, Request, Status};
 use crate::app;
 use crate::util::{Now, UnixTime};
 
@@ -28,19 +28,25 @@ pub(super) fn lists(args: &ServerArgs) -> Exit {
     }
 }
 
-/// `lists promote`, `lists withdraw`
-pub(super) fn end_trial(verb: &ListsVerb) -> Exit {
-    let (ListsVerb::Promote(args) | ListsVerb::Withdraw(args)) = verb;
+/// `lists promote`
+pub(super) fn promote(args: &TrialArgs) -> Exit {
+    let (list, reason) = (args.list.clone(), args.reason.clone());
+    end_trial(args, &Request::Promote { list, reason }, "its newest version is in force for all")
+}
+
+/// `lists withdraw`
+pub(super) fn withdraw(args: &TrialArgs) -> Exit {
+    let (list, reason) = (args.list.clone(), args.reason.clone());
+    end_trial(args, &Request::Withdraw { list, reason }, "its version on trial is withdrawn")
+}
+
+/// Has a trial ended.
+fn end_trial(args: &TrialArgs, request: &Request, done: &str) -> Exit {
     let settings = match settings(&args.server.config) {
         Ok(settings) => settings,
         Err(exit) => return exit,
     };
-    let (list, reason) = (args.list.clone(), args.reason.clone());
-    let (request, done) = match verb {
-        ListsVerb::Promote(_) => (Request::Promote { list, reason }, "its newest version is in force for all"),
-        ListsVerb::Withdraw(_) => (Request::Withdraw { list, reason }, "its version on trial is withdrawn"),
-    };
-    match admin::ask::<Status>(&settings.state_dir, &request) {
+    match admin::ask::<Status>(&settings.state_dir, request) {
         Ok(status) if args.server.json => json(&status, Exit::Fine),
         Ok(_) => output::print(&format!("{}: {done}\n", Plain(&args.list)), Exit::Fine),
         Err(error) => complain(&error),
@@ -77,18 +83,20 @@ pub(super) fn flush(name: &str, subtree: bool, args: &ServerArgs) -> Exit {
 
 /// The lists, and whether somebody should look at them.
 fn show(status: &Status, as_json: bool) -> Exit {
-    let current = status.failed.is_none() && status.lists.iter().all(|list| list.error.is_none());
-    let exit = if current { Exit::Fine } else { Exit::Look };
+    let current =
+        status.failed.is_none() && status.audit.is_none() && status.lists.iter().all(|list| list.error.is_none());
+    let in_time = status.orders.due + status.orders.overdue == 0;
+    let exit = if current && in_time { Exit::Fine } else { Exit::Look };
     if as_json {
         return json(status, exit);
     }
     let style = Style::of_stdout();
     let now = Now::read().seconds();
-    let head = ["list", "role", "mode", "entries", "rejected", "accepted", "state"];
+    let head = ["list", "role", "mode", "version", "entries", "rejected", "accepted", "state"];
     let mut rows = vec![head.map(str::to_owned).to_vec()];
     rows.extend(status.lists.iter().map(|list| row(list, now)));
     let mut text = String::new();
-    for (index, line) in table(&rows, &[false, false, false, true, true]).lines().enumerate() {
+    for (index, line) in table(&rows, &[false, false, false, true, true, true]).lines().enumerate() {
         text += &if index == 0 { format!("{}\n", style.strong(line)) } else { format!("{line}\n") };
     }
     for list in &status.lists {
@@ -102,17 +110,51 @@ fn show(status: &Status, as_json: bool) -> Exit {
     if let Some(why) = &status.failed {
         text += &format!("\n{}\n", style.bad(format_args!("what was read last is not in force: {}", Plain(why))));
     }
+    if let Some(why) = &status.audit {
+        text += &format!("\n{}\n", style.bad(format_args!("the audit log cannot be written: {}", Plain(why))));
+    }
+    text += &orders(&status.orders, style);
     let since = age(UnixTime(status.published), now);
     text += &format!("\ngeneration {}, published {since}; {}\n", status.generation, running(status, now));
     output::print(&text, exit)
+}
+
+/// The orders in numbers, and those with a deadline that something is wrong with; nothing if there are none.
+fn orders(orders: &Orders, style: Style) -> String {
+    let Orders { in_force, pending, expired, revoked, due, overdue, conflicts, .. } = *orders;
+    if in_force + pending + expired + revoked == 0 {
+        return String::new();
+    }
+    let mut text = format!("\norders: {in_force} in force, {pending} pending, {expired} expired, {revoked} revoked");
+    if conflicts > 0 {
+        text += &format!("; {conflicts} told differently by different files");
+    }
+    if let Some(next) = orders.next_change {
+        text += &format!("; next change {}", UnixTime(next));
+    }
+    text.push('\n');
+    for alert in &orders.alerts {
+        let OrderAlert { id, authority, standing, deadline, why } = alert;
+        let order = format!("order {} of {}", Plain(id), Plain(authority));
+        let line = format!("{order} is {standing}, deadline {}: {}", UnixTime(*deadline), Plain(why));
+        text += &if standing == "overdue" { style.bad(line).to_string() } else { style.look(line).to_string() };
+        text.push('\n');
+    }
+    let more = (due + overdue).saturating_sub(orders.alerts.len() as u64);
+    if more > 0 {
+        text += &format!("… and {} more; `qalqan orders` shows them\n", counted(more, "order"));
+    }
+    text
 }
 
 /// One list.
 fn row(list: &ListLine, now: UnixTime) -> Vec<String> {
     let accepted = list.accepted.map_or("never".to_owned(), |at| age(UnixTime(at), now));
     let words = [&list.name, &list.role, &list.mode].map(|word| Plain(word).to_string());
-    let numbers = [list.entries.to_string(), list.rejected.to_string()];
-    words.into_iter().chain(numbers).chain([accepted, Plain(&list.state).to_string()]).collect()
+    let version = list.version.map_or("-".to_owned(), |version| version.to_string());
+    let numbers = [version, list.entries.to_string(), list.rejected.to_string()];
+    let state = if list.pinned { format!("{}, pinned", Plain(&list.state)) } else { Plain(&list.state).to_string() };
+    words.into_iter().chain(numbers).chain([accepted, state]).collect()
 }
 
 /// A version on trial.
@@ -142,7 +184,7 @@ fn age(at: UnixTime, now: UnixTime) -> String {
 }
 
 /// As JSON.
-fn json(what: &impl Serialize, exit: Exit) -> Exit {
+pub(super) fn json(what: &impl Serialize, exit: Exit) -> Exit {
     match serde_json::to_string_pretty(what) {
         Ok(text) => output::print(&(text + "\n"), exit),
         Err(error) => complain(&format_args!("cannot write JSON: {error}")),

@@ -1,5 +1,9 @@
 //! What a server started now with a configuration would have in force; for verbs that ask about it.
 
+use std::fmt;
+
+use serde::Serialize;
+
 use super::Exit;
 use super::output::{self, Progress, complain};
 use crate::app;
@@ -8,7 +12,7 @@ use crate::limit;
 use crate::reload::{self, Loaded, Loader};
 use crate::snapshot::Snapshot;
 use crate::stats::Stats;
-use crate::util::Now;
+use crate::util::{Digest, Now, UnixTime};
 
 /// Rules in force, and where they come from.
 pub(super) struct InForce {
@@ -18,6 +22,50 @@ pub(super) struct InForce {
     pub(super) loaded: Loaded,
     /// When orders were looked at.
     pub(super) now: Now,
+    /// When reading began.
+    began: UnixTime,
+}
+
+/// The version of a file that is in force.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub(super) struct Version {
+    /// Of its content, which is what a version is told by.
+    pub(super) sha256: Option<String>,
+    /// When a server accepted that; nothing if none has, or it is not known.
+    pub(super) accepted: Option<String>,
+    /// The same, to compare.
+    #[serde(skip)]
+    pub(super) accepted_at: Option<UnixTime>,
+}
+
+impl fmt::Display for Version {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.sha256 {
+            Some(sha256) => write!(f, "version {sha256}")?,
+            None => return f.write_str("nothing of it is in force"),
+        }
+        match &self.accepted {
+            Some(accepted) => write!(f, ", accepted {accepted}"),
+            None => f.write_str(", which no server has accepted yet, as far as state_dir tells"),
+        }
+    }
+}
+
+impl InForce {
+    /// What is known of a version.
+    pub(super) fn version(&self, sha256: Option<Digest>, accepted: Option<UnixTime>) -> Version {
+        // What was accepted by this very reading says nothing about a server.
+        let accepted_at = accepted.filter(|&at| at < self.began);
+        let accepted = accepted_at.map(|at| at.to_string());
+        Version { sha256: sha256.map(|digest| digest.to_string()), accepted, accepted_at }
+    }
+
+    /// The version of a file of a list.
+    pub(super) fn version_of(&self, list: u16, file: &str) -> Version {
+        let files = self.loaded.reports.get(usize::from(list)).into_iter().flat_map(|report| &report.files);
+        let file = files.into_iter().find(|known| *known.path == *file);
+        file.map(|file| self.version(file.sha256, file.accepted)).unwrap_or_default()
+    }
 }
 
 /// Reads the lists, with the last good copies where it has to; says why if a server would not start.
@@ -25,6 +73,7 @@ pub(super) fn in_force(settings: &Settings) -> Result<InForce, Exit> {
     let progress = Progress::show(&format!("reading {}", output::counted(settings.lists.len() as u64, "list")));
     // Only `Loader::keep` would write.
     let mut loader = Loader::new(Some(settings.state_dir.clone()));
+    let began = Now::read().seconds();
     let loaded = loader.load(settings);
     drop(progress);
     if !loaded.missing.is_empty() && !settings.start_without_lists {
@@ -41,7 +90,7 @@ pub(super) fn in_force(settings: &Settings) -> Result<InForce, Exit> {
     let now = Now::read();
     let snapshot = app::compile_all(1, settings, &loaded, &Stats::default(), now.seconds());
     let snapshot = snapshot.map_err(|error| complain(&error))?;
-    Ok(InForce { snapshot, loaded, now })
+    Ok(InForce { snapshot, loaded, now, began })
 }
 
 /// An access list that has everybody on it: for questions about names, not about clients.

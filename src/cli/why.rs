@@ -8,7 +8,7 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use serde::Serialize;
 
 use super::args::WhyArgs;
-use super::load::{self, InForce};
+use super::load::{self, InForce, Version};
 use super::output::{self, Style, complain};
 use super::{Exit, settings};
 use crate::config::Settings;
@@ -18,13 +18,13 @@ use crate::gate::Held;
 use crate::hits::type_name;
 use crate::local::Local;
 use crate::name::{Name, NameBuf, NameError};
-use crate::reload::{self, Loaded, Place};
-use crate::rule::{Effect, Order, OrderState, RpzAction};
+use crate::reload::{self, Place, place};
+use crate::rule::{Effect, Mode, Order, OrderState, RpzAction};
 use crate::set::Match;
 use crate::snapshot::Snapshot;
 use crate::stats::Stats;
 use crate::upstream::Server;
-use crate::util::{Now, UnixTime};
+use crate::util::UnixTime;
 
 use self::reply::Reply;
 
@@ -82,6 +82,8 @@ struct RuleLine {
     mode: String,
     effect: &'static str,
     in_force: bool,
+    /// Of its file.
+    version: Version,
     order: Option<OrderLine>,
 }
 
@@ -90,6 +92,8 @@ struct RuleLine {
 struct OrderLine {
     id: String,
     state: &'static str,
+    /// Since when the name has been blocked on it, if that is known.
+    enforced_since: Option<Since>,
     authority: String,
     requested_by: String,
     legal_basis: String,
@@ -101,6 +105,14 @@ struct OrderLine {
     revoked: Option<String>,
     contact: Vec<String>,
     url: String,
+}
+
+/// Since when something is enforced.
+#[derive(Debug, Serialize)]
+struct Since {
+    at: String,
+    /// Longer than that, perhaps: the versions before may have had it, too.
+    or_before: bool,
 }
 
 /// Who answers what no rule does.
@@ -118,10 +130,8 @@ enum Route {
 /// What names are asked against.
 struct Court {
     settings: Settings,
-    loaded: Loaded,
-    snapshot: Snapshot,
+    loaded: InForce,
     local: Local,
-    now: Now,
 }
 
 /// Runs the verb.
@@ -164,24 +174,24 @@ impl Court {
             // The question is what happens to the name, not to some client.
             settings.limit = load::anybody();
         }
-        let InForce { snapshot, loaded, now } = load::in_force(&settings)?;
+        let mut loaded = load::in_force(&settings)?;
         // Some clients may have a newer version of a list than all others.
-        let snapshot = match args.client {
-            Some(client) => snapshot.of(client).clone(),
-            None => snapshot.with_canaries(Vec::new()),
+        loaded.snapshot = match args.client {
+            Some(client) => loaded.snapshot.of(client).clone(),
+            None => loaded.snapshot.with_canaries(Vec::new()),
         };
         let forwarded: Vec<Name> = settings.upstream.zones.iter().map(|zone| zone.name.clone()).collect();
         let local = Local::new(&settings.local, &forwarded)
             .map_err(|errors| errors.iter().map(|error| complain(error)).max().unwrap_or(Exit::Failed))?;
-        Ok(Self { settings, loaded, snapshot, local, now })
+        Ok(Self { settings, loaded, local })
     }
 
     /// Decides about one name.
     fn explain(&self, asked: &str, args: &WhyArgs) -> Result<Explained, NameError> {
         let mut name = NameBuf::new();
         name.parse(asked)?;
-        let decided = self.snapshot.decide(&name);
-        let refused = args.client.is_some_and(|client| !self.snapshot.acl().allows(client));
+        let decided = self.snapshot().decide(&name);
+        let refused = args.client.is_some_and(|client| !self.snapshot().acl().allows(client));
         let decision = match () {
             () if refused => Decision::Refused,
             () if decided.blocked().is_some() => Decision::Blocked,
@@ -190,13 +200,13 @@ impl Court {
             () => Decision::Passed,
         };
         let deciding = decided.allow.or(decided.block).or(decided.shadow).map(|found| found.id);
-        let (rules, more_rules) = self.rules(&name, deciding);
-        let mut held = reload::held_over(&self.loaded, &self.settings, &name);
+        let (rules, more_rules) = self.rules(&name, deciding, decided.blocked().is_some());
+        let mut held = reload::held_over(&self.loaded.loaded, &self.settings, &name);
         held.truncate(MAX_RULES);
         let client = args.client.unwrap_or(IpAddr::V4(Ipv4Addr::LOCALHOST));
         let peer = Peer { address: SocketAddr::new(client, 53_535), transport: Transport::Udp };
         let mut decider = Decider::new(Stats::default().counters(), None);
-        let reply = reply::ask(&mut decider, &self.snapshot, &name, args.rtype, peer, self.now);
+        let reply = reply::ask(&mut decider, self.snapshot(), &name, args.rtype, peer, self.loaded.now);
         let route = matches!(reply, Reply::Asked).then(|| self.route(&name));
         Ok(Explained {
             asked: asked.to_owned(),
@@ -213,32 +223,48 @@ impl Court {
     }
 
     /// Every rule that covers the name, the deciding one first, then those in force; and how many are left out.
-    fn rules(&self, name: &NameBuf, deciding: Option<u32>) -> (Vec<RuleLine>, u64) {
+    fn rules(&self, name: &NameBuf, deciding: Option<u32>, blocked: bool) -> (Vec<RuleLine>, u64) {
         let mut found: Vec<(Match<'_>, bool)> = Vec::new();
-        self.snapshot.set().known(name, |rule, in_force| found.push((rule, in_force)));
+        self.snapshot().set().known(name, |rule, in_force| found.push((rule, in_force)));
         let rank = |(rule, in_force): &(Match<'_>, bool)| {
-            let line = self.snapshot.set().rule(rule.id).line;
+            let line = self.snapshot().set().rule(rule.id).line;
             (deciding != Some(rule.id), !in_force, rule.list, rule.part, line, rule.id)
         };
         found.sort_by_key(rank);
         let more = found.len().saturating_sub(MAX_RULES) as u64;
-        let line = |(rule, in_force): &(Match<'_>, bool)| self.line(rule, *in_force, deciding == Some(rule.id));
+        let line = |(rule, in_force): &(Match<'_>, bool)| {
+            let mut line = self.line(rule, *in_force, deciding == Some(rule.id));
+            if let Some(order) = line.order.as_mut().filter(|_| !blocked) {
+                order.enforced_since = None;
+            }
+            line
+        };
         (found.iter().take(MAX_RULES).map(line).collect(), more)
     }
 
     /// One rule, told in full.
     fn line(&self, rule: &Match<'_>, in_force: bool, decides: bool) -> RuleLine {
-        let list = self.snapshot.lists().get(usize::from(rule.list));
-        let order = self.snapshot.set().rule(rule.id).order;
+        let list = self.snapshot().lists().get(usize::from(rule.list));
+        let order = self.snapshot().set().rule(rule.id).order;
+        let place = place(self.snapshot(), rule);
+        let version = self.loaded.version_of(rule.list, &place.file);
+        let acts = in_force && list.is_some_and(|list| list.mode == Mode::Enforce);
+        let since = version.accepted_at.filter(|_| acts);
         RuleLine {
             decides,
-            place: reload::place(&self.snapshot, rule),
+            version,
+            place,
             role: list.map(|list| list.role.to_string()).unwrap_or_default(),
             mode: list.map(|list| list.mode.to_string()).unwrap_or_default(),
             effect: effect(&rule.kind.effect),
             in_force,
-            order: order.map(|order| OrderLine::new(order, self.now.seconds())),
+            order: order.map(|order| OrderLine::new(order, self.loaded.now.seconds(), since)),
         }
+    }
+
+    /// What is in force.
+    fn snapshot(&self) -> &Snapshot {
+        &self.loaded.snapshot
     }
 
     /// Who would be asked.
@@ -256,18 +282,23 @@ impl Court {
 }
 
 impl OrderLine {
-    /// Where it stands at `now`.
-    fn new(order: &Order, now: UnixTime) -> Self {
+    /// Where it stands at `now`; the version it is enforced from was accepted at `accepted`.
+    fn new(order: &Order, now: UnixTime, accepted: Option<UnixTime>) -> Self {
         let state = match order.state(now) {
             OrderState::InForce => "in force",
             OrderState::Pending => "pending",
             OrderState::Expired => "expired",
             OrderState::Revoked => "revoked",
         };
+        let since = accepted.map(|accepted| match order.effective {
+            Some(effective) if effective >= accepted => Since { at: moment(effective), or_before: false },
+            _ => Since { at: moment(accepted), or_before: true },
+        });
         let order = order.clone();
         Self {
             id: order.id,
             state,
+            enforced_since: since,
             authority: order.authority,
             requested_by: order.requested_by,
             legal_basis: order.legal_basis,
@@ -307,9 +338,7 @@ fn servers(servers: &[Server]) -> Vec<String> {
     shown.collect()
 }
 
-/// A moment in UTC; a day alone if it is its first second.
+/// A moment as it is shown.
 fn moment(at: UnixTime) -> String {
-    let Ok(time) = jiff::Timestamp::from_second(at.0) else { return at.0.to_string() };
-    let text = time.to_string();
-    text.strip_suffix("T00:00:00Z").map(str::to_owned).unwrap_or(text)
+    at.to_string()
 }

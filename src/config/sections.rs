@@ -1,19 +1,19 @@
 //! The sections that become one settings struct each: `[server]`, `[upstream]`, `[cache]`, `[local]`, `[[zone]]`, `[hits]`,
-//! `[reload]`.
+//! `[reload]`, `[orders]`.
 
 use std::collections::HashSet;
 use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use super::ReloadSettings;
 use super::reader::{Limits, Table};
 use super::values::{self, ValueError};
+use super::{OrdersSettings, ReloadSettings};
 use crate::hits::Clients;
 use crate::limit::Cidr;
 use crate::name::Name;
 use crate::upstream::{Server, ZoneSettings};
-use crate::{cache, hits, limit, local, serve, upstream};
+use crate::{cache, history, hits, limit, local, serve, upstream};
 
 /// Seconds as a duration, for the constants below.
 const fn secs(seconds: u64) -> Duration {
@@ -87,11 +87,18 @@ const HITS_SIZE: Limits<u64> = Limits { default: 100 << 20, min: 1 << 10, max: 1
 const HITS_AGE: Limits<Duration> = Limits { default: secs(86_400), min: secs(60), max: secs(366 * 86_400) };
 /// `keep`
 const HITS_KEEP: Limits<usize> = Limits { default: 7, min: 0, max: 10_000 };
+/// `versions` of each list: a year of working days.
+const HISTORY_VERSIONS: Limits<usize> = Limits { default: 250, min: 1, max: 100_000 };
+/// `size` of each list's history: hundreds of versions of the largest lists, compressed.
+const HISTORY_SIZE: Limits<u64> = Limits { default: 256 << 20, min: 1 << 20, max: 1 << 40 };
 /// `quiet`: a list written in pieces has pauses shorter than this; enforced within a second all the same.
 const QUIET: Limits<Duration> =
     Limits { default: Duration::from_millis(300), min: Duration::from_millis(10), max: secs(60) };
 /// `rescan`
 const RESCAN: Limits<Duration> = Limits { default: secs(30), min: secs(1), max: secs(86_400) };
+
+/// `warn`: a working day before, for courts give two.
+const WARN: Limits<Duration> = Limits { default: secs(12 * 3600), min: secs(0), max: secs(90 * 86_400) };
 
 /// `[server]`, its access list apart.
 pub(super) fn server(mut table: Table<'_>, folder: &Path) -> (serve::Settings, limit::Settings) {
@@ -229,9 +236,26 @@ pub(super) fn hits(mut table: Table<'_>, folder: &Path) -> hits::Settings {
     settings
 }
 
+/// `[history]`
+pub(super) fn history(mut table: Table<'_>) -> history::Limits {
+    let limits = history::Limits {
+        versions: table.count("versions", HISTORY_VERSIONS),
+        bytes: table.size("size", HISTORY_SIZE),
+    };
+    table.finish();
+    limits
+}
+
 /// `[reload]`
 pub(super) fn reload(mut table: Table<'_>) -> ReloadSettings {
     let settings = ReloadSettings { quiet: table.duration("quiet", QUIET), rescan: table.duration("rescan", RESCAN) };
+    table.finish();
+    settings
+}
+
+/// `[orders]`
+pub(super) fn orders(mut table: Table<'_>) -> OrdersSettings {
+    let settings = OrdersSettings { warn: table.duration("warn", WARN) };
     table.finish();
     settings
 }

@@ -162,15 +162,15 @@ fn read_row(record: &StringRecord, columns: &Places, delimiter: char, cursor: Cu
         return;
     }
     let scope = columns.scope.and_then(|index| record.get(index)).unwrap_or_default();
-    let read = register::order(|field| columns.cell(record, field), sink).and_then(|order| {
-        let (bare, skip, pattern) = register::pattern(name, scope)?;
-        Ok((order, bare, skip, pattern))
-    });
-    match read {
-        Ok((order, bare, skip, pattern)) => {
+    let order = match register::order(|field| columns.cell(record, field), sink) {
+        Ok(order) => order,
+        Err(why) => return sink.reject_because(line, 0, name, why),
+    };
+    match register::pattern(name, scope) {
+        Ok((bare, skip, pattern)) => {
             sink.entry_of_order(line, place() + skip, bare, pattern, sink.effect(), order);
         }
-        Err(why) => sink.reject_because(line, 0, name, why),
+        Err(why) => sink.reject_of(line, 0, name, why, order.or(sink.list_order())),
     }
 }
 

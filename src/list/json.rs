@@ -117,13 +117,19 @@ fn read_record(text: &str, members: &Record<'_>, cursor: &mut Cursor<'_>, sink: 
             continue;
         };
         let name = name.trim();
-        let read = order.clone().and_then(|order| register::pattern(name, &scope).map(|found| (order, found)));
-        match read {
+        let order = match &order {
+            Ok(order) => *order,
+            Err(why) => {
+                sink.reject_because(line, 0, name, why);
+                continue;
+            }
+        };
+        match register::pattern(name, &scope) {
             // Behind the quote; what is escaped before the name shifts the column and nothing else.
-            Ok((order, (bare, skip, pattern))) => {
+            Ok((bare, skip, pattern)) => {
                 sink.entry_of_order(line, 1 + skip, bare, pattern, sink.effect(), order);
             }
-            Err(why) => sink.reject_because(line, 0, name, why),
+            Err(why) => sink.reject_of(line, 0, name, why, order.or(sink.list_order())),
         }
     }
 }

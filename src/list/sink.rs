@@ -1,5 +1,6 @@
 //! Where every format puts what it finds: rules, rejections and their counts, the verdict on the file.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 
@@ -26,6 +27,8 @@ pub(super) struct Sink<'a> {
     list_order: Option<u32>,
     /// What a plain entry does.
     effect: Effect,
+    /// By index of the order.
+    rejected_of: BTreeMap<u32, u64>,
     rejected_lines: u64,
     last_rejected_line: u32,
     full: bool,
@@ -60,6 +63,7 @@ impl<'a> Sink<'a> {
             name: NameBuf::new(),
             list_order,
             effect,
+            rejected_of: BTreeMap::new(),
             rejected_lines: 0,
             last_rejected_line: 0,
             full: false,
@@ -69,6 +73,11 @@ impl<'a> Sink<'a> {
     /// The list as configured.
     pub fn spec(&self) -> &'a Spec {
         self.spec
+    }
+
+    /// Index of the list's own order, if it has one.
+    pub fn list_order(&self) -> Option<u32> {
+        self.list_order
     }
 
     /// What a plain entry does: the list's role.
@@ -113,7 +122,9 @@ impl<'a> Sink<'a> {
                 let fits = self.rules.push(&self.name, line.number, kind);
                 self.count(fits);
             }
-            Err(Problem { at: inside, reason }) => self.reject(line, at.saturating_add(inside), text, reason),
+            Err(Problem { at: inside, reason }) => {
+                self.reject_of(line, at.saturating_add(inside), text, reason.about(text), order.or(self.list_order));
+            }
         }
     }
 
@@ -142,7 +153,17 @@ impl<'a> Sink<'a> {
 
     /// The same with a reason in words. Those are only spelt out for the few rejections that are kept.
     pub fn reject_because(&mut self, line: Line<'_>, at: usize, text: &str, reason: impl fmt::Display) {
+        // Where entries name their orders, this one's is not known.
+        let order = self.list_order.filter(|_| !matches!(self.format, Format::Csv | Format::Json | Format::Orders));
+        self.reject_of(line, at, text, reason, order);
+    }
+
+    /// The same for an entry of this order.
+    pub fn reject_of(&mut self, line: Line<'_>, at: usize, text: &str, reason: impl fmt::Display, order: Option<u32>) {
         self.report.rejected += 1;
+        if let Some(order) = order {
+            *self.rejected_of.entry(order).or_default() += 1;
+        }
         if self.last_rejected_line != line.number {
             self.last_rejected_line = line.number;
             self.rejected_lines += 1;
@@ -176,6 +197,8 @@ impl<'a> Sink<'a> {
             return Err(Refusal::TooManyRules);
         }
         self.report.rejections.sort_by_key(|rejection| (rejection.line, rejection.column));
+        let of = |(&order, &count): (&u32, &u64)| Some((Arc::clone(self.rules.orders().get(order as usize)?), count));
+        self.report.rejected_of = self.rejected_of.iter().filter_map(of).collect();
         let nothing_used = self.report.entries == 0 && self.report.rejected > 0;
         // `lines` counts records; several lines of one may be rejected.
         let share = u128::from(self.rejected_lines) * 10_000

@@ -1,9 +1,12 @@
 //! Where everything stands, for others to look at while reloads go on.
 
+use std::collections::HashMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::sync::watch;
 
+use super::ledger::Numbers;
 use super::report::ListReport;
 use crate::util::UnixTime;
 
@@ -20,8 +23,14 @@ pub struct Posted {
     pub published: UnixTime,
     /// Why what was read last could not be put in force.
     pub failed: Option<String>,
+    /// Numbers of the versions in force, by list, as far as they are in the history.
+    pub versions: Arc<HashMap<String, u64>>,
     /// One a list, in config order, as of the last look at the sources.
     pub reports: Arc<[ListReport]>,
+    /// So long before its deadline an order is due.
+    pub warn: Duration,
+    /// How the orders stand; a moment behind the rest.
+    pub orders: Numbers,
 }
 
 impl Board {

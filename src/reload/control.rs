@@ -1,7 +1,8 @@
 //! The one task that reloads: hears reasons, loads and publishes off the runtime, one at a time.
 
 mod configuration;
-mod dates;
+pub(super) mod dates;
+mod operate;
 mod trials;
 
 use std::fmt;
@@ -16,6 +17,7 @@ use tokio::time::{Instant, sleep, sleep_until};
 use self::configuration::Configuration;
 use self::dates::Dates;
 use super::board::Board;
+use super::chronicle::{Chronicle, Written};
 use super::loader::Loader;
 use super::report::{Loaded, Missing};
 use super::voice::{self, Voice};
@@ -83,6 +85,26 @@ pub enum Trigger {
 pub enum Operation {
     /// The same as [`Trigger::Hangup`].
     Reload,
+    /// Keep a list at an older version until it is unpinned.
+    Rollback {
+        /// The list.
+        list: String,
+        /// The version; without one, that before the one in force.
+        version: Option<u64>,
+        /// Why.
+        reason: String,
+        /// Who wants it.
+        by: String,
+    },
+    /// Let a list follow its source again.
+    Unpin {
+        /// The list.
+        list: String,
+        /// Why.
+        reason: String,
+        /// Who wants it.
+        by: String,
+    },
     /// Give the version of a list that is on trial, or was withdrawn, to all.
     Promote(TrialOrder),
     /// Take the version of a list that is on trial back.
@@ -151,6 +173,9 @@ pub struct Control<T> {
 /// Operators who wait for the reload under way.
 type Asks = Vec<(Operation, oneshot::Sender<Outcome>)>;
 
+/// What was done for them before the reload that puts it in force.
+type Done = Vec<(Outcome, oneshot::Sender<Outcome>)>;
+
 impl<T: Target> Control<T> {
     /// `settings`, what `loader` last gave under them, and what its publish on `target` gave.
     pub fn new(settings: Settings, loader: Loader, target: T, loaded: &Loaded, published: Published) -> Self {
@@ -168,10 +193,30 @@ impl<T: Target> Control<T> {
             posted.generation = published.generation;
             posted.published = now.seconds();
             posted.reports = loaded.reports.as_slice().into();
+            posted.warn = settings.orders.warn;
         });
-        let work =
-            Work { settings, configuration, loader, target, watch, voice, dates, board, audit: None, failed: false };
+        let chronicle = Chronicle::default();
+        let audit = None;
+        let work = Work {
+            settings,
+            configuration,
+            loader,
+            target,
+            watch,
+            voice,
+            dates,
+            board,
+            chronicle,
+            audit,
+            failed: false,
+        };
         Self { work, events }
+    }
+
+    /// Writes down what happens.
+    pub fn with_audit(mut self, audit: Arc<Audit>) -> Self {
+        self.work.audit = Some(audit);
+        self
     }
 
     /// Where it says how everything stands.
@@ -189,9 +234,10 @@ impl<T: Target> Control<T> {
         while let Some(mut busy) = work.take() {
             let waiting = std::mem::take(&mut asks);
             let job = spawn_blocking(move || {
-                let waiting = busy.begin(waiting);
+                let done = busy.operate(waiting);
                 let retry = busy.reload(cause);
-                busy.answer(waiting);
+                busy.write_down();
+                busy.answer(done);
                 (busy, retry)
             });
             let (mut idle, retry) = match job.await {
@@ -280,6 +326,7 @@ struct Work<T> {
     voice: Voice,
     dates: Dates,
     board: Board,
+    chronicle: Chronicle,
     audit: Option<Arc<Audit>>,
     /// What was loaded last could not be published.
     failed: bool,
@@ -303,9 +350,15 @@ impl<T: Target> Work<T> {
         // Watches first: what changes after it was read is then heard. A changed configuration has other paths.
         self.arm();
         let (changed, flux) = self.configuration.look(&mut self.settings, asked);
-        if changed {
-            self.arm();
-        }
+        let changed = match changed {
+            Some(change) => {
+                let by = By::File(self.settings.path.to_string_lossy().as_ref().into());
+                self.note(by, Event::ConfigChanged(change));
+                self.arm();
+                true
+            }
+            None => false,
+        };
         // What was heard has been waited for. A writer that never stops must not hold up the other lists.
         let quiet = self.settings.reload.quiet;
         self.loader.set_quiet(quiet, if asked { quiet * 4 } else { Duration::ZERO });
@@ -340,6 +393,7 @@ impl<T: Target> Work<T> {
                     posted.generation = published.generation;
                     posted.published = now.seconds();
                     posted.failed = None;
+                    posted.warn = self.settings.orders.warn;
                 });
                 self.dates = Dates::new(published.next_change, now);
                 voice::tell_publish(published.generation, &summary, started.elapsed())
@@ -364,24 +418,44 @@ impl<T: Target> Work<T> {
         self.dates = Dates::new(next, now);
     }
 
-    /// Tells operators what came of what they wanted.
-    fn answer(&self, asks: Asks) {
-        for (operation, reply) in asks {
-            let outcome = match operation {
-                Operation::Reload | Operation::Promote(_) | Operation::Withdraw(_) => match self.board.read().failed {
-                    Some(why) => Err(format!("what was read cannot be put in force: {why}")),
-                    None => Ok(()),
-                },
-            };
-            // An operator who has gone need not know.
-            let _ = reply.send(outcome);
+    /// Writes versions and events down; what cannot be is told, and tried again at the next reload.
+    fn write_down(&mut self) {
+        if self.failed {
+            return;
+        }
+        let posted = self.board.read();
+        let now = Now::read();
+        let Written { events, troubles } =
+            self.chronicle.update(&self.settings, &self.loader, &posted.reports, posted.generation, now.seconds());
+        let versions = self.chronicle.versions();
+        if *posted.versions != versions {
+            self.board.post(|posted| posted.versions = Arc::new(versions));
+        }
+        self.voice.tell_history(&troubles);
+        if let Some(audit) = &self.audit {
+            match events.is_empty() {
+                true => audit.flush(now),
+                false => audit.record_all(events, now),
+            }
         }
     }
 
-    /// Writes an event to the audit log, if there is one.
+    /// Writes one event down.
     fn note(&self, by: By, event: Event) {
         if let Some(audit) = &self.audit {
             audit.record(by, event, Now::read());
+        }
+    }
+
+    /// Tells operators what came of what they wanted.
+    fn answer(&self, done: Done) {
+        for (outcome, reply) in done {
+            let outcome = outcome.and_then(|()| match self.board.read().failed {
+                Some(why) => Err(format!("what was read cannot be put in force: {why}")),
+                None => Ok(()),
+            });
+            // An operator who has gone need not know.
+            let _ = reply.send(outcome);
         }
     }
 

@@ -2,11 +2,13 @@
 
 mod known;
 mod news;
+mod pinned;
 mod run;
 mod size;
 mod stage;
 
 use std::collections::{HashMap, HashSet};
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
@@ -17,19 +19,23 @@ use self::run::Run;
 pub use self::size::size_changes;
 use super::file::Patience;
 use super::gatekeeper::Gatekeeper;
-use super::lastgood::{CopyError, Manifest, Store};
+use super::lastgood::{CopyError, Entry, Manifest, Store};
 use super::report::{GateReport, Group, ListReport, LoadError, Loaded, Missing, State, TrialReport};
 use crate::config::{ListSettings, Settings};
 use crate::gate::Decisions;
+use crate::history::{FileEntry, History};
 use crate::limit::Cidr;
 use crate::list::{self, Spec};
+use crate::rule::FileRules;
 use crate::set::Part;
-use crate::util::Now;
+use crate::util::{Now, UnixTime};
 
 /// Knows what every list held when it was last good.
 #[derive(Debug, Default)]
 pub struct Loader {
     store: Option<Store>,
+    /// Where the history is; none for `check`.
+    state_dir: Option<PathBuf>,
     quiet: Duration,
     budget: Duration,
     distrust: bool,
@@ -50,6 +56,7 @@ impl Loader {
         let mut loader = Self { store: state_dir.as_deref().map(Store::new), ..Self::default() };
         if let Some(state_dir) = state_dir {
             loader.heed_decisions(&state_dir);
+            loader.state_dir = Some(state_dir);
         }
         loader
     }
@@ -87,7 +94,7 @@ impl Loader {
                 Ok(index) => self.load_list(index, list, &patience, &mut loaded),
                 Err(_) => {
                     let state = State::NotUsed { why: LoadError::TooManyLists };
-                    (run::Loaded { state, files: Vec::new(), refused: None }, None)
+                    (run::Loaded { state, files: Vec::new(), refused: None, pinned: None }, None)
                 }
             };
             let report = ListReport { trial, ..report(&list.spec, of_list, started.elapsed()) };
@@ -128,6 +135,23 @@ impl Loader {
         troubles
     }
 
+    /// What of a list is in force for all: what each file is, and its rules.
+    pub(super) fn contents(&self, list: &str) -> Vec<(FileEntry, Arc<FileRules>)> {
+        let files = self.lists.get(list).into_iter().flat_map(|known| &known.settled);
+        let entry = |(shown, good): &(Arc<str>, known::Good)| {
+            let entry = FileEntry { file: shown.to_string(), sha256: good.sha256, size: good.size };
+            (entry, Arc::clone(&good.rules))
+        };
+        files.map(entry).collect()
+    }
+
+    /// The last good copy of a content.
+    pub(super) fn copy(&self, list: &str, file: &FileEntry) -> io::Result<Vec<u8>> {
+        let store = self.store.as_ref().ok_or(io::ErrorKind::NotFound)?;
+        let entry = Entry::new(&file.file, file.sha256, file.size, UnixTime::default());
+        store.content(list, &entry).map_err(|error| io::Error::other(error.to_string()))
+    }
+
     /// Loads one list: its rules into `parts`, and where it and each of its files stand.
     fn load_list(
         &mut self,
@@ -148,9 +172,15 @@ impl Loader {
             distrust: self.distrust,
             troubles: &mut self.troubles,
         };
-        let mut loaded = match list::files(spec) {
-            Ok(files) => run.load_files(&mut known, files),
-            Err(error) => run.all_last_good(&mut known, LoadError::Source(Arc::new(error))),
+        // Limits are for who writes.
+        let history =
+            self.state_dir.as_deref().map(|state_dir| History::new(state_dir, crate::history::Limits::default()));
+        let mut loaded = match history.and_then(|history| run.load_pinned(&mut known, &history)) {
+            Some(pinned) => pinned,
+            None => match list::files(spec) {
+                Ok(files) => run.load_files(&mut known, files),
+                Err(error) => run.all_last_good(&mut known, LoadError::Source(Arc::new(error))),
+            },
         };
         let whom = run.stage(&mut known, settings, &mut loaded, Now::read().unix_ms);
         let trial = self.distribute(index, settings.canary.as_ref(), &mut known, whom, to);
@@ -188,7 +218,7 @@ fn same_groups(a: &[Group], b: &[Group]) -> bool {
 
 /// Sums up a list.
 fn report(spec: &Spec, loaded: run::Loaded, took: Duration) -> ListReport {
-    let run::Loaded { state, files, refused } = loaded;
+    let run::Loaded { state, files, refused, pinned } = loaded;
     let in_force = || files.iter().filter(|file| file.sha256.is_some());
     ListReport {
         name: spec.name.clone(),
@@ -202,6 +232,7 @@ fn report(spec: &Spec, loaded: run::Loaded, took: Duration) -> ListReport {
         files,
         refused,
         trial: None,
+        pinned,
         gate: GateReport::default(),
         took,
     }

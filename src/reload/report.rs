@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use crate::gate::{Decisions, Gate, Held, SizeChange};
+use crate::history::{HistoryError, Pin};
 use crate::limit::Cidr;
 use crate::list::{FileReport, Format, Refusal, SourceError};
 use crate::rule::{Mode, Role};
@@ -130,6 +131,8 @@ pub struct ListReport {
     pub refused: Option<Arc<SizeChange>>,
     /// The newest version, if only some clients have it yet. `files` and what the gate says are about it.
     pub trial: Option<TrialReport>,
+    /// The version an operator keeps it at, whatever its source says.
+    pub pinned: Option<Pin>,
     /// What the gate says of its entries.
     pub gate: GateReport,
     /// Reading and parsing.
@@ -302,6 +305,8 @@ pub enum LoadError {
         /// Why.
         why: Arc<str>,
     },
+    /// The version it is kept at cannot be had.
+    History(Arc<HistoryError>),
     /// A symbolic link that leads nowhere.
     Dangling(Arc<str>),
     /// More lists than a rule can refer to.
@@ -348,6 +353,7 @@ impl fmt::Display for LoadError {
                 "{path} is refused: there is no readable {path}{}, and the list has a `public_key`; sign it (minisign -S)",
                 signature::ENDING
             ),
+            Self::History(error) => write!(f, "the version it is kept at cannot be read: {error}"),
             Self::Size(change) => write!(f, "the new version is not taken: {change}"),
             Self::Withdrawn { version, why } => write!(
                 f,

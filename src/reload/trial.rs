@@ -82,7 +82,7 @@ impl Course {
     /// Whom `newest` is for. `empty`: there is nothing in it; `tried`: new versions go to some first.
     pub(super) fn look(&mut self, newest: Digest, empty: bool, tried: bool, now_ms: i64) -> Whom {
         let Some(settled) = self.settled.filter(|_| tried) else {
-            self.end(CanaryOutcome::Completed, "the list has no canary clients any more");
+            self.end(CanaryOutcome::Completed, "the list has no canary clients any more, or is kept at a version");
             self.settled = Some(newest).filter(|_| !empty);
             return Whom::All;
         };

@@ -16,6 +16,7 @@ const SHOWN: usize = 10;
 pub(super) struct Voice {
     said: HashMap<String, String>,
     troubles: Vec<String>,
+    history: Vec<String>,
     /// What was said of held entries, by list.
     held: HashMap<String, String>,
     gate_troubles: Vec<String>,
@@ -45,6 +46,15 @@ impl Voice {
             }
         }
         self.said.retain(|name, _| reports.iter().any(|report| report.name == *name));
+    }
+
+    /// Tells of versions that could not be kept; the same troubles again are not repeated.
+    pub(super) fn tell_history(&mut self, troubles: &[impl ToString]) {
+        let troubles: Vec<String> = troubles.iter().map(ToString::to_string).collect();
+        for trouble in troubles.iter().filter(|trouble| !self.history.contains(trouble)) {
+            tracing::warn!("{trouble}");
+        }
+        self.history = troubles;
     }
 
     /// Tells of copies that could not be kept or used; the same troubles again are not repeated.
@@ -173,6 +183,7 @@ mod tests {
             error,
             refused: None,
             trial: None,
+            pinned: None,
             gate: GateReport::default(),
             took: Duration::ZERO,
         }

@@ -202,6 +202,11 @@ impl RulesBuilder {
         index
     }
 
+    /// The orders so far, by index.
+    pub fn orders(&self) -> &[Arc<Order>] {
+        &self.orders
+    }
+
     /// Adds a rule. Returns false, adding nothing, if the file's names no longer fit 4 GiB.
     #[must_use]
     pub fn push(&mut self, name: &NameBuf, line: u32, kind: Kind) -> bool {

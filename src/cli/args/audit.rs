@@ -8,7 +8,7 @@ use jiff::Timestamp;
 use jiff::civil::Date;
 use jiff::tz::TimeZone;
 
-use super::ConfigArg;
+use super::{ConfigArg, ServerArgs};
 use crate::audit::Head;
 use crate::util::Now;
 
@@ -44,15 +44,39 @@ A date means its whole day in UTC, in --from as in --to. Lines of JSON come as t
 
 Exit status: 0 done; 1 done, but the log was changed (see audit verify); 2 it cannot be read.";
 
+/// Shown by `audit name --help`.
+const NAME_EXAMPLES: &str = "\
+Examples:
+  qalqan audit name www.example.com
+  qalqan audit name example.com --json
+
+It goes through the whole log, and reads what each version of a list held from the history in state_dir. What these two
+cannot say is told as uncertain, with the reason. It does not see canary clients.
+
+Exit status: 0 done; 1 done, but the log was changed (see audit verify); 2 it cannot be read, or not a name.";
+
 /// What to do with the audit log.
 #[derive(Debug, Subcommand)]
 pub(in crate::cli) enum AuditVerb {
     /// Prove that no event was changed, removed, moved or put in
     #[command(after_help = VERIFY_EXAMPLES)]
     Verify(VerifyArgs),
+    /// Show when a name was enforced, on which order, and by which version of which list
+    #[command(after_help = NAME_EXAMPLES)]
+    Name(NameArgs),
     /// Print the events of a time
     #[command(after_help = EXPORT_EXAMPLES)]
     Export(ExportArgs),
+}
+
+/// What `audit name` is asked.
+#[derive(Debug, ArgGroup)]
+pub(in crate::cli) struct NameArgs {
+    /// Domain name, in any script
+    #[arg(value_name = "NAME")]
+    pub(in crate::cli) name: String,
+    #[command(flatten)]
+    pub(in crate::cli) server: ServerArgs,
 }
 
 /// What `audit verify` is asked.

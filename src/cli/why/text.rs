@@ -3,7 +3,7 @@
 use std::fmt::{self, Write};
 
 use super::reply::{Reply, Told};
-use super::{Explained, OrderLine, Route, RuleLine};
+use super::{Explained, OrderLine, Route, RuleLine, Since};
 use crate::cli::output::{Plain, Style, counted};
 use crate::gate::{Decision, Held};
 
@@ -71,12 +71,23 @@ fn rule(to: &mut String, rule: &RuleLine) -> fmt::Result {
     let lapsed = if rule.in_force { "" } else { ", not in force" };
     let on = format!("{}, {}:{}, list {} ({effect}, {mode}{lapsed})", place.rule, place.file, place.line, place.list);
     field(to, label, &on)?;
-    rule.order.as_ref().map_or(Ok(()), |order| self::order(to, order))
+    rule.order.as_ref().map_or(Ok(()), |order| self::order(to, order, rule.version.sha256.as_deref()))
 }
 
 /// An order: what is known of it, nothing else.
-fn order(to: &mut String, order: &OrderLine) -> fmt::Result {
-    field(to, "order", &format!("{} of {}, {}", order.id, order.authority, order.state))?;
+fn order(to: &mut String, order: &OrderLine, version: Option<&str>) -> fmt::Result {
+    let when = match order.state {
+        "pending" => order.effective.as_ref().map(|date| format!(" until {date}")),
+        "expired" => order.expires.as_ref().map(|date| format!(" since {date}")),
+        "revoked" => order.revoked.as_ref().map(|date| format!(" since {date}")),
+        _ => None,
+    };
+    let when = when.unwrap_or_default();
+    field(to, "order", &format!("{} of {}, {}{when}", order.id, order.authority, order.state))?;
+    if let Some(Since { at, or_before }) = &order.enforced_since {
+        let before = if *or_before { " or before" } else { "" };
+        detail(to, "enforced", &format!("since {at}{before}, version {}", version.unwrap_or_default()))?;
+    }
     detail(to, "requested by", &order.requested_by)?;
     detail(to, "legal basis", &order.legal_basis)?;
     detail(to, "reference", &order.reference.join(", "))?;

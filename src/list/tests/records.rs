@@ -32,6 +32,8 @@ fn an_order_file_gives_order_and_lines() {
     assert_eq!(rules(&parsed), expected);
     assert_eq!(rejected(&parsed), ["16:7 bad name.example", "16:24 com"]);
     assert_eq!((parsed.report.lines, parsed.report.entries, parsed.report.rejected), (6, 4, 2));
+    let of: Vec<_> = parsed.report.rejected_of.iter().map(|(order, count)| (&*order.id, *count)).collect();
+    assert_eq!(of, [("25-01-25/4", 2)]);
     let order = Order {
         id: "25-01-25/4".into(),
         authority: "Agency".into(),
@@ -218,4 +220,28 @@ fn a_scope_column_goes_before_marks_and_the_lists_scope() {
     let parsed = lenient(Format::Csv, text);
     assert_eq!(rules(&parsed), ["2 =a.example", "3 b.example", "4 =c.example", "5 d.example"]);
     assert_eq!(rejected(&parsed), ["6:1 e.example"]);
+}
+
+#[test]
+fn what_is_rejected_is_known_by_its_order() {
+    let of = |parsed: &Parsed| -> Vec<(String, u64)> {
+        parsed.report.rejected_of.iter().map(|(order, count)| (order.id.clone(), *count)).collect()
+    };
+    let mut spec = spec(Format::Csv);
+    (spec.max_rejected, spec.order) = (10_000, Some(Order { id: "own".into(), ..Order::default() }));
+    let csv = "domain,id,effective,scope\na b.example,1,,\n10.0.0.1,,,\nx.example,2,,wide\ny.example,3,soon,\nz.example,4,,\n";
+    let expected = [("own", 1), ("1", 1), ("2", 1)].map(|(id, count)| (id.to_owned(), count));
+    assert_eq!(of(&read(&spec, csv).expect("a register")), expected, "a broken order is none");
+    let json =
+        r#"[{"domain": ["a b.example", "c.example", "10.0.0.1"], "id": "1"}, {"domain": "z.example", "id": "2"}]"#;
+    spec.format = Format::Json;
+    assert_eq!(of(&read(&spec, json).expect("a register")), [("1".to_owned(), 2)]);
+    (spec.format, spec.order) = (Format::Orders, None);
+    let order = "id = \"7\"\nauthority = \"A\"\ndomains = [\"a b\", \"10.0.0.1\"]\n";
+    match read(&spec, order) {
+        Err(Refusal::TooManyRejected { report, .. }) => {
+            assert_eq!((report.rejected_of[0].1, &*report.rejected_of[0].0.id), (2, "7"))
+        }
+        other => panic!("{other:?}"),
+    }
 }

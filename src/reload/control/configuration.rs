@@ -5,6 +5,7 @@ use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
 use super::super::report::Digest;
+use crate::audit::{ConfigChange, Names};
 use crate::config::{self, Settings};
 
 /// A larger file is no configuration.
@@ -15,20 +16,25 @@ const MAX_BYTES: u64 = 16 << 20;
 pub(super) struct Configuration {
     path: PathBuf,
     seen: Option<Digest>,
+    /// Of the content the settings in force are from.
+    taken: Digest,
     unreadable: bool,
 }
 
 impl Configuration {
     /// Nothing seen yet: the first look reads it, for it may have changed since the settings were read.
     pub(super) fn new(path: &Path) -> Self {
-        Self { path: path.to_owned(), seen: None, unreadable: false }
+        let mut new = Self { path: path.to_owned(), seen: None, taken: Digest::ZERO, unreadable: false };
+        // The settings were read a moment ago, most likely from this content.
+        new.taken = new.digest().unwrap_or(Digest::ZERO);
+        new
     }
 
-    /// Takes over changed settings. `.0`: there are some; `.1`: the file is in flux, look again soon.
+    /// Takes over changed settings, and says what changed, or that the file is in flux: then look again soon.
     ///
     /// Problems are reported and leave the settings as they are; the same content is not reported twice, unless
     /// somebody `asked` for a reload.
-    pub(super) fn look(&mut self, settings: &mut Settings, asked: bool) -> (bool, bool) {
+    pub(super) fn look(&mut self, settings: &mut Settings, asked: bool) -> (Option<ConfigChange>, bool) {
         let before = match self.digest() {
             Ok(digest) => digest,
             Err(error) => {
@@ -38,32 +44,35 @@ impl Configuration {
                 }
                 self.unreadable = true;
                 self.seen = None;
-                return (false, false);
+                return (None, false);
             }
         };
         self.unreadable = false;
         if self.seen == Some(before) && !asked {
-            return (false, false);
+            return (None, false);
         }
         let read = config::load(&self.path);
         if !self.digest().is_ok_and(|after| after == before) {
-            return (false, true);
+            return (None, true);
         }
         self.seen = Some(before);
+        let taken = std::mem::replace(&mut self.taken, before);
         match read {
-            Ok(new) if new == *settings => (false, false),
+            Ok(new) if new == *settings => (None, false),
             Ok(new) => {
                 for key in settings.restart_needed(&new) {
                     tracing::warn!("{key} changed in {}: takes effect with a restart", self.path.display());
                 }
                 tracing::info!("settings changed in {}", self.path.display());
+                let keys = Names::of(settings.changed(&new));
                 *settings = new;
-                (true, false)
+                (Some(ConfigChange { before_sha256: taken, after_sha256: before, keys }), false)
             }
             Err(problems) => {
                 tracing::warn!("{problems}");
                 tracing::warn!("{} has problems: the settings in force stay", self.path.display());
-                (false, false)
+                self.taken = taken;
+                (None, false)
             }
         }
     }

@@ -11,24 +11,24 @@ const BACK_MS: i64 = 1500;
 
 /// The next date, and the latest time that was seen.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Dates {
+pub(in crate::reload) struct Dates {
     next: Option<UnixTime>,
     seen: Now,
 }
 
 impl Dates {
     /// As worked out at `now`.
-    pub(super) fn new(next: Option<UnixTime>, now: Now) -> Self {
+    pub(in crate::reload) fn new(next: Option<UnixTime>, now: Now) -> Self {
         Self { next, seen: now }
     }
 
     /// The date has come, or the clock went back so that others may lie ahead again.
-    pub(super) fn due(&self, now: Now) -> bool {
+    pub(in crate::reload) fn due(&self, now: Now) -> bool {
         self.next.is_some_and(|next| now.seconds() >= next) || now.unix_ms < self.seen.unix_ms - BACK_MS
     }
 
     /// How long there is nothing to do.
-    pub(super) fn nap(&self, now: Now) -> Duration {
+    pub(in crate::reload) fn nap(&self, now: Now) -> Duration {
         let Some(next) = self.next else { return NAP };
         let left = next.0.saturating_mul(1000).saturating_sub(now.unix_ms);
         Duration::from_millis(u64::try_from(left).unwrap_or(0)).min(NAP)

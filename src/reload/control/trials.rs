@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{Asks, Operation, Target, Work};
+use super::{Target, Work};
 use crate::audit::{CanaryOutcome, Event};
 use crate::util::Now;
 
@@ -23,23 +23,6 @@ impl<T: Target> Work<T> {
     pub(super) fn judge_trials(&mut self, now: Now) -> bool {
         let target = &self.target;
         self.loader.judge_trials(&self.settings, now.unix_ms, |list| target.tried(list))
-    }
-
-    /// Begins what operators want of trials; who wants what cannot be hears of it at once.
-    pub(super) fn begin(&mut self, asks: Asks) -> Asks {
-        let mut going = Asks::new();
-        for (operation, reply) in asks {
-            let begun = match &operation {
-                Operation::Reload => Ok(()),
-                Operation::Promote(order) => self.loader.promote(&order.list, &order.reason, order.by.clone()),
-                Operation::Withdraw(order) => self.loader.withdraw(&order.list, &order.reason, order.by.clone()),
-            };
-            match begun {
-                Ok(()) => going.push((operation, reply)),
-                Err(why) => drop(reply.send(Err(why))),
-            }
-        }
-        going
     }
 
     /// Counts for trials that have come into force, and tells what happened to others.

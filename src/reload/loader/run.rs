@@ -9,6 +9,7 @@ use super::super::lastgood::{CopyError, Entry, Manifest, Store};
 use super::super::report::{Digest, FileState, LoadError, State};
 use super::known::{Bad, Good, Known, Tracked, dangles, take_shown};
 use crate::gate::{Decisions, SizeChange, SizeLimits};
+use crate::history::Pin;
 use crate::list::{self, SourceFile, Spec};
 use crate::util::{Now, UnixTime};
 
@@ -20,6 +21,8 @@ pub(super) struct Loaded {
     pub(super) files: Vec<FileState>,
     /// The version in the source, if it is not taken for its size.
     pub(super) refused: Option<Arc<SizeChange>>,
+    /// The version it is kept at.
+    pub(super) pinned: Option<Pin>,
 }
 
 /// What reading a file anew came to.
@@ -74,7 +77,7 @@ impl Run<'_> {
             true => states.first().map_or(none, |file| file.state.clone()),
             false => in_force.fold(none, State::worse),
         };
-        Loaded { state, files: states, refused }
+        Loaded { state, files: states, refused, pinned: None }
     }
 
     /// The source itself is away: everything it held stays in force.
@@ -93,7 +96,7 @@ impl Run<'_> {
         let none = State::NotUsed { why: why.clone() };
         let state =
             states.iter().map(|file| file.state.clone()).filter(|state| !matches!(state, State::NotUsed { .. }));
-        Loaded { state: state.reduce(State::worse).unwrap_or(none), files: states, refused: None }
+        Loaded { state: state.reduce(State::worse).unwrap_or(none), files: states, refused: None, pinned: None }
     }
 
     /// Looks at one file and decides what of it is in force.

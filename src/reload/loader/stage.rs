@@ -70,7 +70,8 @@ impl Run<'_> {
         loaded: &mut run::Loaded,
         now_ms: i64,
     ) -> Whom {
-        let tried = settings.canary.is_some();
+        // A version an operator wants is for all at once.
+        let tried = settings.canary.is_some() && loaded.pinned.is_none();
         if !known.met {
             known.met = true;
             if tried {

@@ -1,0 +1,329 @@
+//! `audit name`: when one name was enforced, on which order, and by which version of which list.
+//!
+//! The log says which versions were in force when, the history what they held. What the two cannot say for certain is
+//! told as uncertain.
+
+use std::collections::{BTreeSet, HashMap};
+use std::sync::Arc;
+
+use jiff::Timestamp;
+use serde::Serialize;
+
+use crate::audit::{self, Event, ListInForce, Mode, Record};
+use crate::cli::args::NameArgs;
+use crate::cli::output::{self, Plain, Style, complain};
+use crate::cli::{Exit, lists, settings};
+use crate::config::Settings;
+use crate::gate::blocks;
+use crate::history::History;
+use crate::list;
+use crate::name::{NameBuf, NameError};
+use crate::rule::{Effect, Order, OrderState, show_pattern};
+use crate::set::{Part, Set};
+use crate::util::UnixTime;
+
+/// The answer; `--json` is this.
+#[derive(Debug, Serialize)]
+struct Proof {
+    name: String,
+    /// No event of the log was changed.
+    proven: bool,
+    periods: Vec<Period>,
+}
+
+/// A time in which nothing changed for the name.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+struct Period {
+    from: Timestamp,
+    /// `None`: until now.
+    to: Option<Timestamp>,
+    state: State,
+    /// The rules and orders it rests on, or why it is not enforced, or not certain.
+    why: Vec<String>,
+}
+
+/// What was done about the name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+enum State {
+    /// It was blocked.
+    Enforced,
+    /// It was not.
+    NotEnforced,
+    /// Log and history do not say.
+    Uncertain,
+    /// No server ran, or it ended without a word: at the latest then.
+    NoServer,
+}
+
+/// A rule of some version that covers the name.
+#[derive(Clone, Debug)]
+struct Covering {
+    pattern: String,
+    place: String,
+    effect: Effect,
+    order: Option<Arc<Order>>,
+}
+
+/// What a version says of the name, or why that is not known.
+type Says = Result<Vec<Covering>, String>;
+
+/// Goes through the log.
+struct Walk<'a> {
+    settings: &'a Settings,
+    history: History,
+    name: NameBuf,
+    versions: HashMap<(String, u64), Says>,
+    /// Entries that were held, by list: those that are known, and how many there are.
+    held: HashMap<String, (BTreeSet<String>, u64)>,
+    released: BTreeSet<(String, String)>,
+    periods: Vec<Period>,
+}
+
+/// Runs the verb.
+pub(super) fn run(args: &NameArgs) -> Exit {
+    let settings = match settings(&args.server.config) {
+        Ok(settings) => settings,
+        Err(exit) => return exit,
+    };
+    let proof = match prove(&settings, &args.name) {
+        Ok(proof) => proof,
+        Err(exit) => return exit,
+    };
+    let exit = if proof.proven { Exit::Fine } else { Exit::Look };
+    if args.server.json { lists::json(&proof, exit) } else { output::print(&show(&proof), exit) }
+}
+
+/// Reads the log from its beginning.
+fn prove(settings: &Settings, text: &str) -> Result<Proof, Exit> {
+    let mut name = NameBuf::new();
+    name.parse(text).map_err(|error: NameError| complain(&format_args!("`{}`: {error}", Plain(text))))?;
+    let history = History::new(&settings.state_dir, settings.history);
+    let shown = name.to_string();
+    let mut walk = Walk {
+        settings,
+        history,
+        name,
+        versions: HashMap::new(),
+        held: HashMap::new(),
+        released: BTreeSet::new(),
+        periods: Vec::new(),
+    };
+    let mut records =
+        audit::records(&audit::folder(&settings.state_dir), None, None).map_err(|error| complain(&error))?;
+    let mut in_force: Option<(Timestamp, Vec<ListInForce>)> = None;
+    let mut last = None;
+    for record in &mut records {
+        let Record { time, event, .. } = record.map_err(|error| complain(&error))?;
+        match event {
+            Some(Event::SnapshotPublished(publication)) => {
+                if let Some((from, lists)) = in_force.replace((time, publication.lists)) {
+                    walk.period(from, Some(time), &lists);
+                }
+            }
+            Some(Event::ServerStopped(_)) => {
+                if let Some((from, lists)) = in_force.take() {
+                    walk.period(from, Some(time), &lists);
+                }
+                walk.push(Period { from: time, to: None, state: State::NoServer, why: Vec::new() });
+            }
+            Some(Event::ServerStarted(_)) => {
+                // Killed: it answered at least until it wrote its last event.
+                if let (Some((from, lists)), Some(last)) = (in_force.take(), last) {
+                    walk.period(from, Some(last), &lists);
+                    walk.push(Period { from: last, to: None, state: State::NoServer, why: Vec::new() });
+                }
+            }
+            Some(event) => walk.heed(event),
+            None => {}
+        }
+        last = Some(time);
+    }
+    if let Some((from, lists)) = in_force {
+        walk.period(from, None, &lists);
+    }
+    let proven = records.broken().is_none();
+    Ok(Proof { name: shown, proven, periods: walk.periods })
+}
+
+impl Walk<'_> {
+    /// What somebody decided about entries.
+    fn heed(&mut self, event: Event) {
+        match event {
+            Event::Held(held) => {
+                let rules = held.sample.iter().map(|entry| entry.rule.as_str().to_owned()).collect();
+                self.held.insert(held.list.as_str().to_owned(), (rules, held.entries));
+            }
+            Event::Released(verdict) => {
+                self.released.insert((verdict.list.as_str().to_owned(), verdict.rule.as_str().to_owned()));
+            }
+            Event::Dismissed(verdict) => {
+                let known = (verdict.list.as_str().to_owned(), verdict.rule.as_str().to_owned());
+                self.released.remove(&known);
+                self.held.entry(known.0).or_default().0.insert(known.1);
+            }
+            _ => {}
+        }
+    }
+
+    /// A time between two publishes; order dates in it act by themselves.
+    fn period(&mut self, from: Timestamp, to: Option<Timestamp>, lists: &[ListInForce]) {
+        let says: Vec<(ListInForce, Says)> = lists.iter().map(|list| (list.clone(), self.of_version(list))).collect();
+        let end = to.unwrap_or_else(Timestamp::now);
+        let orders = says.iter().filter_map(|(_, says)| says.as_ref().ok()).flatten().filter_map(|c| c.order.as_ref());
+        let dates = orders.flat_map(|order| [order.effective, order.expires, order.revoked]).flatten();
+        let inside = dates.filter_map(|at| Timestamp::from_second(at.0).ok()).filter(|at| *at > from && *at < end);
+        let mut steps: BTreeSet<Timestamp> = inside.collect();
+        steps.insert(from);
+        let steps: Vec<Timestamp> = steps.into_iter().collect();
+        for (index, &start) in steps.iter().enumerate() {
+            let stop = steps.get(index + 1).copied().or(to);
+            let (state, why) = self.judge(&says, UnixTime(start.as_second()));
+            self.push(Period { from: start, to: stop, state, why });
+        }
+    }
+
+    /// What these versions come to at a moment.
+    fn judge(&self, says: &[(ListInForce, Says)], now: UnixTime) -> (State, Vec<String>) {
+        let (mut enforced, mut doubts, mut lifted, mut allowed) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
+        for (list, says) in says {
+            let name = list.name.as_str();
+            let version = list.version.map_or("of unknown number".to_owned(), |number| number.to_string());
+            let covering = match says {
+                Ok(covering) => covering,
+                Err(why) => {
+                    doubts.push(why.clone());
+                    continue;
+                }
+            };
+            for rule in covering {
+                let mut told = format!("list {name} version {version}: {} at {}", rule.pattern, rule.place);
+                if let Some(order) = &rule.order {
+                    told += &format!(", order {} of {}", order.id, order.authority);
+                }
+                let state = rule.order.as_ref().map_or(OrderState::InForce, |order| order.state(now));
+                let held = self.is_held(name, &rule.pattern);
+                match (&rule.effect, state) {
+                    (_, OrderState::Pending) => lifted.push(told + " (not yet in force)"),
+                    (_, OrderState::Expired) => lifted.push(told + " (expired)"),
+                    (_, OrderState::Revoked) => lifted.push(told + " (revoked)"),
+                    _ if list.mode == Mode::Shadow => lifted.push(told + " (shadow: counted, not enforced)"),
+                    (Effect::Allow, _) => allowed.push(told + " (an exception)"),
+                    (effect, _) if !blocks(effect) => {
+                        doubts.push(told + " (an RPZ passthru: depends on the order of zones)")
+                    }
+                    _ if held == Some(true) => lifted.push(told + " (held)"),
+                    _ if held.is_none() => {
+                        doubts.push(told + " (entries of the list were held, and the log does not say which)")
+                    }
+                    _ => enforced.push(told),
+                }
+            }
+        }
+        match (allowed.is_empty(), enforced.is_empty(), doubts.is_empty()) {
+            (false, ..) => (State::NotEnforced, allowed),
+            (true, false, true) => (State::Enforced, enforced),
+            (true, _, false) => (State::Uncertain, [doubts, enforced].concat()),
+            (true, true, true) => (State::NotEnforced, lifted),
+        }
+    }
+
+    /// Whether an entry was held; `None` if that cannot be known.
+    fn is_held(&self, list: &str, pattern: &str) -> Option<bool> {
+        if self.released.contains(&(list.to_owned(), pattern.to_owned())) {
+            return Some(false);
+        }
+        match self.held.get(list) {
+            None => Some(false),
+            Some((known, _)) if known.contains(pattern) => Some(true),
+            Some((known, all)) if known.len() as u64 >= *all => Some(false),
+            Some(_) => None,
+        }
+    }
+
+    /// What a version says of the name.
+    fn of_version(&mut self, list: &ListInForce) -> Says {
+        let name = list.name.as_str();
+        let Some(number) = list.version else {
+            return Err(format!("what list {name} held is not in the history"));
+        };
+        let key = (name.to_owned(), number);
+        if let Some(known) = self.versions.get(&key) {
+            return known.clone();
+        }
+        let says = self.read(name, number);
+        self.versions.insert(key, says.clone());
+        says
+    }
+
+    /// Reads a version from the history.
+    fn read(&self, name: &str, number: u64) -> Says {
+        let spec = self.settings.lists.iter().map(|list| &list.spec).find(|spec| spec.name == name);
+        let spec =
+            spec.ok_or_else(|| format!("list {name} is no longer configured, so how to read it is not known"))?;
+        let version = self.history.version(name, number).map_err(|error| error.to_string())?;
+        let mut parts = Vec::new();
+        for file in &version.what.files {
+            let bytes = self.history.bytes(name, file).map_err(|error| error.to_string())?;
+            let shown: Arc<str> = file.file.as_str().into();
+            let parsed = list::parse(spec, &shown, &bytes)
+                .map_err(|why| format!("{shown} of version {number} is no list under the present settings: {why}"))?;
+            parts.push(Part::new(0, parsed.rules));
+        }
+        let set = Set::build(parts, UnixTime::default()).map_err(|error| error.to_string())?;
+        let mut covering = Vec::new();
+        set.known(&self.name, |found, _| {
+            let rule = set.rule(found.id);
+            let mut pattern = String::new();
+            // Writing to a String cannot fail.
+            let _ = show_pattern(rule.name().wire(), rule.kind.scope, &mut pattern);
+            let file = set.parts().get(found.part as usize).map_or("", |part| part.rules.path());
+            let place = format!("{file}:{}", rule.line);
+            covering.push(Covering { pattern, place, effect: rule.kind.effect.clone(), order: rule.order.cloned() });
+        });
+        Ok(covering)
+    }
+
+    /// Adds a period, or makes the last one longer if it says the same.
+    fn push(&mut self, period: Period) {
+        if let Some(last) = self.periods.last_mut() {
+            if last.to.is_none() {
+                last.to = Some(period.from);
+            }
+            if last.state == period.state && last.why == period.why && last.to == Some(period.from) {
+                last.to = period.to;
+                return;
+            }
+            if last.to == Some(last.from) {
+                self.periods.pop();
+            }
+        }
+        self.periods.push(period);
+    }
+}
+
+/// The proof for people.
+fn show(proof: &Proof) -> String {
+    let style = Style::of_stdout();
+    let mut text = format!("{}\n", style.strong(&proof.name));
+    for period in &proof.periods {
+        let to = period.to.map_or("now".to_owned(), |to| format!("{to:.3}"));
+        let state = match period.state {
+            State::Enforced => style.bad("enforced").to_string(),
+            State::NotEnforced => "not enforced".into(),
+            State::Uncertain => style.look("not certain").to_string(),
+            State::NoServer => "no server ran".into(),
+        };
+        text += &format!("{:.3} to {to}: {state}\n", period.from);
+        for why in &period.why {
+            text += &format!("    {}\n", Plain(why));
+        }
+    }
+    if proof.periods.is_empty() {
+        text += "the log holds nothing yet\n";
+    }
+    if !proof.proven {
+        text += &format!("\n{}\n", style.bad("the log was changed: see qalqan audit verify"));
+    }
+    text
+}
