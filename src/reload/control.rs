@@ -374,9 +374,10 @@ impl<T: Target> Work<T> {
         }
         // What never was in force is no last good state.
         if !self.failed {
+            // Before copies are written: queries that come meanwhile count.
+            self.follow_trials();
             let troubles = self.loader.keep();
             self.voice.tell_copies(&troubles);
-            self.follow_trials();
         }
         retry
     }
