@@ -10,7 +10,7 @@ mod held;
 mod place;
 mod socket;
 
-pub use api::{Asked, FileLine, Flushed, ListLine, OrderAlert, Orders, Refused, Request, Status, Who};
+pub use api::{Asked, CanaryLine, FileLine, Flushed, ListLine, OrderAlert, Orders, Refused, Request, Status, Who};
 pub use client::{AskError, ask};
 pub use held::{DecidedLine, HeldLine, HeldList, HeldLists, MAX_RULED, RefusedLine, Ruled, Ruling, RulingVerb};
 pub use place::SOCKET;

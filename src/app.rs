@@ -6,7 +6,7 @@ mod publish;
 mod replace;
 
 pub use operate::{held_lists, last_status};
-pub use publish::{compile, routes_errors};
+pub use publish::{compile, compile_all, routes_errors};
 
 use std::fmt;
 use std::fs;

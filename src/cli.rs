@@ -78,6 +78,8 @@ fn dispatch(verb: Verb) -> Exit {
         Verb::Release(args) => held::release(args),
         Verb::Dismiss(args) => held::dismiss(args),
         Verb::Undecide(args) => held::undecide(args),
+        Verb::Lists { verb: Some(ListsVerb::Promote(args)), .. } => lists::promote(&args),
+        Verb::Lists { verb: Some(ListsVerb::Withdraw(args)), .. } => lists::withdraw(&args),
         Verb::Reload(args) => lists::reload(&args),
         Verb::Flush { name, subtree, server } => lists::flush(&name, subtree, &server),
         Verb::Version { json } => output::print(&version(json), Exit::Fine),

@@ -1,6 +1,7 @@
 //! The configuration file: text with positions in, settings that cannot be wrong out.
 
 mod answer;
+mod canary;
 mod fetch;
 mod gate;
 mod lists;
@@ -97,6 +98,25 @@ pub struct ListSettings {
     pub fetch: Option<Source>,
     /// The checks of `[gate]` with this list's overrides.
     pub gate: checks::Checks,
+    /// Who gets its new versions first, if not all at once.
+    pub canary: Option<CanarySettings>,
+}
+
+/// A list's `canary`
+///
+/// Here and not in `reload`, which lies above.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CanarySettings {
+    /// Who gets a new version first. Sorted, so that equal sets are equal.
+    pub clients: Vec<limit::Cidr>,
+    /// For how long before all get it.
+    pub time: Duration,
+    /// The largest share of their queries it may block, in hundredths of a percent.
+    pub max_hits: u32,
+    /// The smallest share it must block.
+    pub min_hits: u32,
+    /// So many queries are waited for before the shares are looked at.
+    pub min_queries: u64,
 }
 
 /// Reads a configuration file.

@@ -66,6 +66,7 @@
 //! | held | an entry the gate did not let pass: not enforced, shown with its reason until the operator releases or dismisses it |
 //! | hit | one query that matched a rule; it is counted exactly and logged |
 //! | shadow | a list whose hits are counted but whose queries are answered as if it weren't there |
+//! | canary | clients that get a list's new version first; while they do, it is on trial |
 
 pub mod admin;
 pub mod app;

@@ -22,17 +22,20 @@ mod report;
 mod review;
 #[cfg(test)]
 mod testing;
+mod trial;
 mod voice;
 mod watch;
 
 pub use board::{Board, Posted};
 pub use clerk::Clerk;
 pub use control::{
-    Control, Operation, Outcome, Phase, Published, Ruling, StartError, Target, Trigger, first, no_such_list,
+    Control, Operation, Outcome, Phase, Published, Ruling, StartError, Target, TrialOrder, Trigger, first, no_such_list,
 };
 pub use gatekeeper::held_over;
 pub use lastgood::CopyError;
 pub use ledger::Ledger;
 pub use loader::{Loader, size_changes};
-pub use report::{Digest, FileState, GateReport, ListReport, LoadError, Loaded, Missing, State};
+pub use report::{
+    Digest, FileState, GateReport, Group, ListReport, LoadError, Loaded, Missing, State, TrialCounts, TrialReport,
+};
 pub use review::{Found, ListReview, MAX_FINDINGS, Place, Review, Shadowed, place, review};

@@ -9,8 +9,8 @@ use serde::Serialize;
 use crate::event::AnswerKind;
 use crate::rule::Mode;
 
-/// The most lists ever counted apart; further ones share the last place (and keep being blocked).
-pub const MAX_LISTS: usize = 1024;
+/// The most lists ever counted apart, versions on trial being lists of their own; further ones share the last place (and keep being blocked).
+pub const MAX_LISTS: usize = 2048;
 
 /// What happened to a query, beside what a list did to it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -179,6 +179,13 @@ impl Stats {
         *inner.slots.entry(Arc::clone(name)).or_insert(next)
     }
 
+    /// Hits of the list at `slot`, enforced or not.
+    pub fn hits(&self, slot: usize) -> u64 {
+        let inner = self.lock();
+        let both = inner.blocks.iter().filter_map(|block| block.lists.get(slot)).flatten();
+        both.map(|count| count.load(Ordering::Relaxed)).sum()
+    }
+
     /// Adds everything up.
     pub fn totals(&self) -> Totals {
         let inner = self.lock();
@@ -259,6 +266,7 @@ mod tests {
         two.hit(slot, Mode::Shadow, AnswerKind::Passed);
         let totals = stats.totals();
         assert_eq!((totals.query(Counter::Blocked), totals.query(Counter::Shadow)), (2, 1));
+        assert_eq!((stats.hits(slot), stats.hits(slot + 1)), (3, 0));
         assert_eq!(totals.lists[0], ListTotals { name: "orders".into(), blocked: 2, shadow: 1 });
         let json = serde_json::to_value(&totals).expect("plain data");
         assert_eq!(json["answers"]["nxdomain"], 2);

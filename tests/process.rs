@@ -8,6 +8,8 @@ mod access;
 mod answers;
 #[path = "process/cache.rs"]
 mod cache;
+#[path = "process/canary.rs"]
+mod canary;
 #[path = "process/configuration.rs"]
 mod configuration;
 #[path = "process/dates.rs"]

@@ -27,6 +27,20 @@ pub enum Request {
     Held,
     /// Decide about it: [`super::Ruled`], once that is in force.
     Decide(Ruling),
+    /// Give the version of a list that is on trial, or was withdrawn, to all: a [`Status`] of afterwards.
+    Promote {
+        /// The list.
+        list: String,
+        /// The operator's words.
+        reason: String,
+    },
+    /// Take the version of a list that is on trial back: a [`Status`] of afterwards.
+    Withdraw {
+        /// The list.
+        list: String,
+        /// The operator's words.
+        reason: String,
+    },
     /// Keep a list at an older version until it is unpinned: a [`Status`] of afterwards.
     Rollback {
         /// The list.
@@ -171,8 +185,26 @@ pub struct ListLine {
     pub rejected: u64,
     /// The first thing that went wrong, if anything did.
     pub error: Option<String>,
+    /// The newest version, if only some clients have it yet; the numbers above are of that one.
+    #[serde(default)]
+    pub canary: Option<CanaryLine>,
     /// Its files.
     pub files: Vec<FileLine>,
+}
+
+/// A version on trial.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CanaryLine {
+    /// Of the version, as the history counts it.
+    pub sha256: String,
+    /// When all get it, in seconds since 1970.
+    pub until: i64,
+    /// Who has it, as address blocks.
+    pub clients: Vec<String>,
+    /// What they asked since it began, or since the server started.
+    pub queries: u64,
+    /// How many of these it blocked.
+    pub hits: u64,
 }
 
 /// One file of a list.

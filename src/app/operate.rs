@@ -12,12 +12,12 @@ use tokio::sync::{mpsc, oneshot};
 
 pub use self::held::held_lists;
 use super::replace::replace;
-use crate::admin::{Asked, FileLine, Flushed, ListLine, OrderAlert, Orders, Refused, Request, Status, Who};
-use crate::audit::{self, Audit};
+use crate::admin::{Asked, CanaryLine, FileLine, Flushed, ListLine, OrderAlert, Orders, Refused, Request, Status, Who};
+use crate::audit::{self, Audit, By};
 use crate::engine::Engine;
 use crate::name::Name;
 use crate::reload::ledger::{self, Numbers};
-use crate::reload::{Board, FileState, ListReport, Operation, State, Trigger};
+use crate::reload::{Board, FileState, ListReport, Operation, State, TrialOrder, TrialReport, Trigger};
 use crate::util::{Now, Throttle, UnixTime};
 
 /// Characters of a reason: as many as the audit log keeps of a text.
@@ -83,6 +83,14 @@ impl Operators {
             }
             Request::Held => told(&held_lists(&self.board.read().reports)),
             Request::Decide(ruling) => told(&self.decide(ruling, who).await?),
+            Request::Promote { list, reason } => {
+                self.operate(Operation::Promote(order(list, &reason, &who)?)).await?;
+                told(&self.status())
+            }
+            Request::Withdraw { list, reason } => {
+                self.operate(Operation::Withdraw(order(list, &reason, &who)?)).await?;
+                told(&self.status())
+            }
             Request::Rollback { list, version, reason } => {
                 self.operate(Operation::Rollback { list, version, reason: reason_of(&reason)?, by: who.user }).await?;
                 told(&self.status())
@@ -151,6 +159,11 @@ fn told(answer: &impl Serialize) -> Result<Value, Refused> {
     serde_json::to_value(answer).map_err(|error| Refused(error.to_string()))
 }
 
+/// What an operator says about a version on trial.
+fn order(list: String, reason: &str, who: &Who) -> Result<TrialOrder, Refused> {
+    Ok(TrialOrder { list, reason: reason_of(reason)?, by: By::Cli(who.user.as_str().into()) })
+}
+
 /// The orders as operators see them.
 fn orders(numbers: Numbers) -> Orders {
     let Numbers { in_force, pending, expired, revoked, due, overdue, conflicts, next_change, alerts } = numbers;
@@ -181,8 +194,16 @@ fn list_line(report: &ListReport, versions: &HashMap<String, u64>) -> ListLine {
         entries: report.entries,
         rejected: report.rejected,
         error: report.error.as_ref().map(ToString::to_string),
+        canary: report.trial.as_ref().map(canary_line),
         files: report.files.iter().map(file_line).collect(),
     }
+}
+
+/// A version on trial as operators see it.
+fn canary_line(trial: &TrialReport) -> CanaryLine {
+    let (queries, hits) = trial.counts.read();
+    let clients = trial.clients.iter().map(ToString::to_string).collect();
+    CanaryLine { sha256: trial.version.to_string(), until: trial.until.0, clients, queries, hits }
 }
 
 /// A file as operators see it.

@@ -11,12 +11,12 @@ use crate::event::Attribution;
 use crate::fetch;
 use crate::gate::Decisions;
 use crate::hits::HitLog;
-use crate::limit::Acl;
+use crate::limit::{self, Acl};
 use crate::local::Local;
 use crate::policy::{Answer, ListPolicy};
-use crate::reload::{self, Loaded, Phase, Published, Target};
+use crate::reload::{self, Group, Loaded, Phase, Published, Target};
 use crate::set::Part;
-use crate::snapshot::Snapshot;
+use crate::snapshot::{Canary, Snapshot};
 use crate::stats::Stats;
 use crate::system;
 use crate::upstream::{self, Upstream};
@@ -90,7 +90,7 @@ impl Publisher {
         let local = local(settings).map_err(|error| errors.push(error)).ok();
         let upstream = Upstream::new(&settings.upstream, &own).map_err(AppError::Upstream);
         let upstream = upstream.map_err(|error| errors.push(error)).ok();
-        let snapshot = compile(1, settings, loaded.parts.clone(), &stats, now).map_err(|error| errors.push(error)).ok();
+        let snapshot = compile_all(1, settings, loaded, &stats, now).map_err(|error| errors.push(error)).ok();
         let (Some(local), Some(upstream), Some(snapshot)) = (local, upstream, snapshot) else { return Err(errors) };
         let published = Published { generation: 1, next_change: snapshot.next_change(now) };
         let snapshot = Arc::new(snapshot);
@@ -171,8 +171,8 @@ impl Target for Publisher {
     type Error = AppError;
 
     fn publish(&mut self, settings: &Settings, loaded: Loaded, now: UnixTime) -> Result<Published, AppError> {
-        let Loaded { parts, decisions, .. } = loaded;
-        let snapshot = compile(self.next_generation(), settings, parts, &self.stats, now)?;
+        let snapshot = compile_all(self.next_generation(), settings, &loaded, &self.stats, now)?;
+        let Loaded { decisions, .. } = loaded;
         self.reroute(settings);
         if let Some(fetch) = &self.fetch {
             fetch.apply(settings.fetched());
@@ -186,6 +186,10 @@ impl Target for Publisher {
         let snapshot = self.snapshots.load().at(self.next_generation(), now);
         self.swap(snapshot, now);
         self.published
+    }
+
+    fn tried(&self, list: &str) -> u64 {
+        self.stats.hits(self.stats.slot(&on_trial(list)))
     }
 
     fn status(&mut self, text: &str, phase: Phase) {
@@ -225,7 +229,42 @@ fn local(settings: &Settings) -> Result<Local, AppError> {
     Local::new(&settings.local, &forwarded).map_err(AppError::Local)
 }
 
-/// Settings and rules as one snapshot.
+/// Settings and rules as one snapshot, and what holds for clients on whom new versions of lists are tried.
+///
+/// # Errors
+/// More rules than a set can hold.
+pub fn compile_all(
+    generation: u64,
+    settings: &Settings,
+    loaded: &Loaded,
+    stats: &Stats,
+    now: UnixTime,
+) -> Result<Snapshot, AppError> {
+    let canary = |(generation, group): (u64, &Group)| {
+        let policy = |(index, list): (usize, &ListSettings)| {
+            let tried = group.lists.iter().any(|&at| usize::from(at) == index);
+            let slot = if tried { stats.slot(&on_trial(&list.spec.name)) } else { policy(list, stats).slot };
+            ListPolicy { slot, ..policy(list, stats) }
+        };
+        let policies = settings.lists.iter().enumerate().map(policy).collect();
+        let others = loaded.parts.iter().filter(|part| !group.lists.contains(&part.list));
+        let mut parts: Vec<Part> = others.chain(&group.parts).cloned().collect();
+        parts.sort_by_key(|part| part.list);
+        let snapshot = Snapshot::compile(generation, policies, parts, Acl::new(&settings.limit), now);
+        let clients = Acl::new(&limit::Settings { allow_from: group.clients.clone() });
+        Ok(Canary::new(clients, Arc::new(snapshot.map_err(AppError::Rules)?), Arc::clone(&group.queries)))
+    };
+    let canaries: Result<Vec<Canary>, AppError> = (generation + 1..).zip(&loaded.groups).map(canary).collect();
+    let snapshot = compile(generation, settings, loaded.parts.clone(), stats, now)?;
+    Ok(snapshot.with_canaries(canaries?))
+}
+
+/// The name under which hits of a version on trial are counted; no list has a space in its name.
+fn on_trial(list: &str) -> Arc<str> {
+    format!("{list} (canary)").into()
+}
+
+/// Settings and rules as one snapshot, the same for all.
 ///
 /// # Errors
 /// More rules than a set can hold.

@@ -1,5 +1,7 @@
 //! What is written down. `docs/audit.md` explains each event to officers; the two change together.
 
+use std::fmt;
+
 use serde::{Deserialize, Serialize};
 
 use super::{NameSet, Names, Text};
@@ -295,6 +297,17 @@ pub enum CanaryOutcome {
     RolledBack,
     /// A newer version came.
     Superseded,
+}
+
+impl fmt::Display for CanaryOutcome {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Completed => "all have it",
+            Self::Promoted => "promoted, all have it",
+            Self::RolledBack => "nobody has it any more",
+            Self::Superseded => "another version took its place",
+        })
+    }
 }
 
 /// Everything that decides queries from now on.

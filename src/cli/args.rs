@@ -15,7 +15,7 @@ use clap_complete::Shell;
 
 pub(super) use self::audit::{AuditVerb, ExportArgs, ExportFormat, LogArg, NameArgs, VerifyArgs};
 pub(super) use self::held::{DismissArgs, HeldArgs, ReleaseArgs, UndecideArgs};
-pub(super) use self::lists::{DiffArgs, ListsVerb, RollbackArgs, UnpinArgs, VersionsArgs};
+pub(super) use self::lists::{DiffArgs, ListsVerb, RollbackArgs, TrialArgs, UnpinArgs, VersionsArgs};
 pub(super) use self::orders::{OrdersArgs, OrdersVerb};
 use super::probe::{self, ProbeArgs};
 use crate::hits::type_name;
@@ -84,6 +84,8 @@ const LISTS_EXAMPLES: &str = "\
 Examples:
   qalqan lists
   qalqan lists --json | jq '.lists[] | select(.state != \"current\")'
+  qalqan lists promote register            end the trial of its new version: all get it
+  qalqan lists withdraw register --reason \"blocks our bank\"
 
 It asks the running server; if none runs, it shows what the last one left in state_dir.
 

@@ -2,10 +2,10 @@
 
 use serde::Serialize;
 
-use super::args::ServerArgs;
+use super::args::{ServerArgs, TrialArgs};
 use super::output::{self, Plain, Style, complain, counted, note, table};
 use super::{Exit, settings};
-use crate::admin::{self, AskError, Flushed, ListLine, OrderAlert, Orders, Request, Status};
+use crate::admin::{self, AskError, CanaryLine, Flushed, ListLine, OrderAlert, Orders, Request, Status};
 use crate::app;
 use crate::util::{Now, UnixTime};
 
@@ -24,6 +24,31 @@ pub(super) fn lists(args: &ServerArgs) -> Exit {
             }
             None => complain(&error),
         },
+        Err(error) => complain(&error),
+    }
+}
+
+/// `lists promote`
+pub(super) fn promote(args: &TrialArgs) -> Exit {
+    let (list, reason) = (args.list.clone(), args.reason.clone());
+    end_trial(args, &Request::Promote { list, reason }, "its newest version is in force for all")
+}
+
+/// `lists withdraw`
+pub(super) fn withdraw(args: &TrialArgs) -> Exit {
+    let (list, reason) = (args.list.clone(), args.reason.clone());
+    end_trial(args, &Request::Withdraw { list, reason }, "its version on trial is withdrawn")
+}
+
+/// Has a trial ended.
+fn end_trial(args: &TrialArgs, request: &Request, done: &str) -> Exit {
+    let settings = match settings(&args.server.config) {
+        Ok(settings) => settings,
+        Err(exit) => return exit,
+    };
+    match admin::ask::<Status>(&settings.state_dir, request) {
+        Ok(status) if args.server.json => json(&status, Exit::Fine),
+        Ok(_) => output::print(&format!("{}: {done}\n", Plain(&args.list)), Exit::Fine),
         Err(error) => complain(&error),
     }
 }
@@ -75,6 +100,9 @@ fn show(status: &Status, as_json: bool) -> Exit {
         text += &if index == 0 { format!("{}\n", style.strong(line)) } else { format!("{line}\n") };
     }
     for list in &status.lists {
+        if let Some(canary) = &list.canary {
+            text += &format!("\n{}: {}\n", Plain(&list.name), trial(canary));
+        }
         if let Some(error) = &list.error {
             text += &format!("\n{}: {}\n", Plain(&list.name), style.bad(Plain(error)));
         }
@@ -128,6 +156,15 @@ fn row(list: &ListLine, now: UnixTime) -> Vec<String> {
     let numbers = [version, entries, held, rejected];
     let state = if list.pinned { format!("{}, pinned", Plain(&list.state)) } else { Plain(&list.state).to_string() };
     words.into_iter().chain(numbers).chain([accepted, state]).collect()
+}
+
+/// A version on trial.
+fn trial(canary: &CanaryLine) -> String {
+    let until =
+        jiff::Timestamp::from_second(canary.until).map_or_else(|_| canary.until.to_string(), |at| at.to_string());
+    let (queries, hits) = (counted(canary.queries, "query"), counted(canary.hits, "hit"));
+    let clients = canary.clients.join(", ");
+    format!("canary until {until} ({queries}, {hits}): only {} have this version yet", Plain(&clients))
 }
 
 /// Which server it is.

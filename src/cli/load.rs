@@ -94,7 +94,7 @@ pub(super) fn in_force(settings: &Settings) -> Result<InForce, Exit> {
     let began = Now::read().seconds();
     let loaded = lists(settings)?;
     let now = Now::read();
-    let snapshot = app::compile(1, settings, loaded.parts.clone(), &Stats::default(), now.seconds());
+    let snapshot = app::compile_all(1, settings, &loaded, &Stats::default(), now.seconds());
     let snapshot = snapshot.map_err(|error| complain(&error))?;
     Ok(InForce { snapshot, loaded, now, began })
 }

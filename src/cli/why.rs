@@ -174,7 +174,12 @@ impl Court {
             // The question is what happens to the name, not to some client.
             settings.limit = load::anybody();
         }
-        let loaded = load::in_force(&settings)?;
+        let mut loaded = load::in_force(&settings)?;
+        // Some clients may have a newer version of a list than all others.
+        loaded.snapshot = match args.client {
+            Some(client) => loaded.snapshot.of(client).clone(),
+            None => loaded.snapshot.with_canaries(Vec::new()),
+        };
         let forwarded: Vec<Name> = settings.upstream.zones.iter().map(|zone| zone.name.clone()).collect();
         let local = Local::new(&settings.local, &forwarded)
             .map_err(|errors| errors.iter().map(|error| complain(error)).max().unwrap_or(Exit::Failed))?;

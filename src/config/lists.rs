@@ -5,6 +5,7 @@ use std::path::Path;
 
 use super::ListSettings;
 use super::answer;
+use super::canary;
 use super::fetch;
 use super::gate;
 use super::reader::{Limits, Table};
@@ -95,6 +96,7 @@ fn one(mut table: Table<'_>, base: &Base<'_>, names: &mut HashSet<String>) -> Li
     let rest = fetch::List { name: &name, format, max_bytes, key: key.as_ref(), folder, state_dir };
     let fetch = fetch::read(table.table("fetch"), source.as_ref(), &rest);
     let gate = gate::of_list(table.table("gate"), checks);
+    let canary = canary::read(table.table("canary"), role);
     table.finish();
     let (source, shown, public_key) = match &fetch {
         // What is fetched is checked then: its signature is not there to be looked at again.
@@ -122,7 +124,7 @@ fn one(mut table: Table<'_>, base: &Base<'_>, names: &mut HashSet<String>) -> Li
         public_key,
         fetched: fetch.is_some(),
     };
-    ListSettings { spec, answer, fetch, gate }
+    ListSettings { spec, answer, fetch, gate, canary }
 }
 
 /// `answer = "nxdomain"`, or a table of what differs from `[answer]`.

@@ -177,6 +177,7 @@ mod tests {
             rejected: 0,
             error: None,
             refused: None,
+            trial: None,
             pinned: None,
             gate: super::super::report::GateReport::default(),
             took: Duration::ZERO,

@@ -4,6 +4,7 @@ mod configuration;
 pub(super) mod dates;
 mod decide;
 mod operate;
+mod trials;
 
 use std::fmt;
 use std::path::PathBuf;
@@ -44,6 +45,11 @@ pub trait Target: Send + 'static {
 
     /// Lets order dates act on the set in force. Called off the runtime.
     fn advance(&mut self, now: UnixTime) -> Published;
+
+    /// Hits so far of the versions of a list that only some clients had.
+    fn tried(&self, _list: &str) -> u64 {
+        0
+    }
 
     /// Tells the service manager.
     fn status(&mut self, text: &str, phase: Phase);
@@ -103,6 +109,21 @@ pub enum Operation {
         /// Who wants it.
         by: String,
     },
+    /// Give the version of a list that is on trial, or was withdrawn, to all.
+    Promote(TrialOrder),
+    /// Take the version of a list that is on trial back.
+    Withdraw(TrialOrder),
+}
+
+/// What an operator says about a version on trial.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TrialOrder {
+    /// The list.
+    pub list: String,
+    /// Why.
+    pub reason: String,
+    /// Who.
+    pub by: By,
 }
 
 /// What came of an operation: in force by now, or why not.
@@ -223,7 +244,7 @@ impl<T: Target> Control<T> {
                 busy.answer(done);
                 (busy, retry)
             });
-            let (idle, retry) = match job.await {
+            let (mut idle, retry) = match job.await {
                 Ok(done) => done,
                 Err(error) => {
                     tracing::error!("reloading has ended: {error}; what is in force stays so until a restart");
@@ -233,6 +254,7 @@ impl<T: Target> Control<T> {
             let reload = &idle.settings.reload;
             let (quiet, rescan) = (reload.quiet, Instant::now() + reload.rescan);
             let again = if retry { Instant::now() + quiet.max(Duration::from_millis(50)) } else { rescan };
+            let mut check = Instant::now() + idle.trial_nap(Now::read());
             cause = loop {
                 let now = Now::read();
                 if idle.dates.due(now) {
@@ -251,6 +273,13 @@ impl<T: Target> Control<T> {
                         },
                     },
                     () = sleep_until(again) => break Cause::Look,
+                    () = sleep_until(check) => {
+                        let now = Now::read();
+                        if idle.judge_trials(now) {
+                            break Cause::Look;
+                        }
+                        check = Instant::now() + idle.trial_nap(now);
+                    }
                     () = sleep(idle.dates.nap(now)) => {}
                 }
             };
@@ -262,16 +291,22 @@ impl<T: Target> Control<T> {
 /// A request, and those that came meanwhile: one reload serves them all.
 fn asked(trigger: Trigger, triggers: &mut mpsc::Receiver<Trigger>, asks: &mut Asks) -> Cause {
     let more = std::iter::from_fn(|| triggers.try_recv().ok());
-    let mut asked_for_all = false;
-    let triggers = std::iter::once(trigger).chain(more).inspect(|trigger| {
-        asked_for_all |= !matches!(trigger, Trigger::Operate(Operation::Decide(_), _));
-    });
-    asks.extend(triggers.filter_map(|trigger| match trigger {
-        Trigger::Hangup => None,
-        Trigger::Operate(operation, reply) => Some((operation, reply)),
-    }));
-    // What was decided is a changed file; nobody doubts the others.
-    if asked_for_all { Cause::Asked } else { Cause::Look }
+    // For a decision or the end of a trial nothing need be read again.
+    let mut cause = Cause::Look;
+    for trigger in std::iter::once(trigger).chain(more) {
+        match trigger {
+            Trigger::Operate(
+                operation @ (Operation::Decide(_) | Operation::Promote(_) | Operation::Withdraw(_)),
+                reply,
+            ) => asks.push((operation, reply)),
+            Trigger::Operate(operation, reply) => {
+                cause = Cause::Asked;
+                asks.push((operation, reply));
+            }
+            Trigger::Hangup => cause = Cause::Asked,
+        }
+    }
+    cause
 }
 
 /// Why there is something to do.
@@ -311,6 +346,8 @@ impl<T: Target> Work<T> {
         }
         let started = Instant::now();
         let asked = cause == Cause::Asked;
+        // Here too: sources that change without end must not keep a bad version on trial.
+        self.judge_trials(Now::read());
         if asked {
             self.target.status("reading configuration and lists", Phase::Reloading);
             self.loader.distrust();
@@ -342,6 +379,8 @@ impl<T: Target> Work<T> {
         }
         // What never was in force is no last good state.
         if !self.failed {
+            // Before copies are written: queries that come meanwhile count.
+            self.follow_trials();
             let troubles = self.loader.keep();
             self.voice.tell_copies(&troubles);
         }

@@ -30,8 +30,8 @@ pub(super) struct Gatekeeper {
     never: Side<Never>,
     ranks: Side<Popular>,
     gate: Arc<Gate>,
-    /// By list and file.
-    seen: HashMap<String, HashMap<Arc<str>, Checked>>,
+    /// By list, whether on trial, and file.
+    seen: HashMap<(String, bool), HashMap<Arc<str>, Checked>>,
 }
 
 /// A file the gate has looked at.
@@ -155,22 +155,30 @@ impl Gatekeeper {
         loaded.gate_troubles = self.troubles(settings);
         let mut before = std::mem::take(&mut self.seen);
         let mut entries: Vec<Vec<Held>> = vec![Vec::new(); loaded.reports.len()];
-        for part in &mut loaded.parts {
+        // Of a list with a version on trial, that one is reported on; what all have was reported on in its time.
+        let tried: HashSet<u16> = loaded.groups.iter().flat_map(|group| group.lists.iter().copied()).collect();
+        let for_all = loaded.parts.iter_mut().map(|part| (part, false));
+        let for_some = loaded.groups.iter_mut().flat_map(|group| &mut group.parts).map(|part| (part, true));
+        for (part, on_trial) in for_all.chain(for_some) {
             let at = usize::from(part.list);
+            let told = on_trial || !tried.contains(&part.list);
             let (Some(list), Some(report)) = (settings.lists.get(at), loaded.reports.get_mut(at)) else { continue };
             let Some(shown) = entries.get_mut(at).filter(|_| list.spec.role == Role::Block) else { continue };
-            let known = before.get_mut(&list.spec.name).and_then(|files| files.remove(part.rules.path()));
-            let room = MAX_HELD.saturating_sub(shown.len());
+            let name = (list.spec.name.clone(), on_trial);
+            let known = before.get_mut(&name).and_then(|files| files.remove(part.rules.path()));
+            let room = if told { MAX_HELD.saturating_sub(shown.len()) } else { 0 };
             let checked = self.check(list, part, known.as_ref(), &loaded.decisions, room);
             let counts = &mut report.gate;
-            counts.open += checked.settled.open;
-            counts.dismissed += checked.settled.dismissed;
-            counts.released += checked.settled.released;
-            counts.excepted += checked.outcome.excepted;
+            if told {
+                counts.open += checked.settled.open;
+                counts.dismissed += checked.settled.dismissed;
+                counts.released += checked.settled.released;
+                counts.excepted += checked.outcome.excepted;
+            }
             counts.taken_back += known.map_or(0, |known| taken_back(&known, &checked));
             shown.extend(checked.settled.shown.iter().cloned());
             part.held = Arc::clone(&checked.settled.held);
-            let files = self.seen.entry(list.spec.name.clone()).or_default();
+            let files = self.seen.entry(name).or_default();
             files.insert(Arc::clone(part.rules.path()), checked);
         }
         for (report, entries) in loaded.reports.iter_mut().zip(entries) {

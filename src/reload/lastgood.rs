@@ -37,8 +37,36 @@ pub(super) struct Manifest {
     pub(super) list: String,
     /// Its source as the operator wrote it.
     pub(super) source: String,
+    /// Its files: the version all clients have.
+    pub(super) files: Vec<Entry>,
+    /// The newest version, where not all have it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) beside: Option<Beside>,
+}
+
+/// A version on trial, or withdrawn.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Beside {
     /// Its files.
     pub(super) files: Vec<Entry>,
+    /// Since when some clients have it, in milliseconds since 1970.
+    pub(super) started_ms: i64,
+    /// Nobody has it any more, and why.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) withdrawn: Option<String>,
+}
+
+impl Manifest {
+    /// The newest version, whoever has it.
+    pub(super) fn newest(&self) -> Self {
+        let files = self.beside.as_ref().map_or(&self.files, |beside| &beside.files);
+        Self { files: files.clone(), beside: None, ..self.clone() }
+    }
+
+    /// Every file, those of both versions.
+    pub(super) fn all(&self) -> impl Iterator<Item = &Entry> {
+        self.files.iter().chain(self.beside.iter().flat_map(|beside| &beside.files))
+    }
 }
 
 /// One accepted file.
@@ -119,7 +147,7 @@ impl Store {
         let text = serde_json::to_vec_pretty(manifest)
             .map_err(|error| CopyError::io("write", &path, io::Error::other(error)))?;
         write_whole(&path, &text)?;
-        let used: HashSet<String> = manifest.files.iter().map(|file| format!("{}{COPY}", file.sha256)).collect();
+        let used: HashSet<String> = manifest.all().map(|file| format!("{}{COPY}", file.sha256)).collect();
         for (name, path) in entries(&folder) {
             let ours = name.ends_with(COPY) || name.starts_with(TEMPORARY);
             if ours && !used.contains(&name) {
@@ -239,7 +267,7 @@ mod tests {
             entry
         };
         let files = files.iter().map(entry).collect();
-        let manifest = Manifest { list: list.into(), source: "lists".into(), files };
+        let manifest = Manifest { list: list.into(), source: "lists".into(), files, beside: None };
         store.keep_manifest(&manifest).expect("kept");
         manifest
     }

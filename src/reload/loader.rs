@@ -1,14 +1,17 @@
 //! Turns configured lists into rules, and never less than the last good ones.
 
 mod known;
+mod news;
 mod pinned;
 mod run;
 mod size;
+mod stage;
 
 use std::collections::{HashMap, HashSet};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 use std::time::{Duration, Instant};
 
 use self::known::Known;
@@ -17,14 +20,15 @@ pub use self::size::size_changes;
 use super::file::Patience;
 use super::gatekeeper::{Gatekeeper, Standing};
 use super::lastgood::{CopyError, Entry, Manifest, Store};
-use super::report::{GateReport, ListReport, LoadError, Loaded, Missing, State};
+use super::report::{GateReport, Group, ListReport, LoadError, Loaded, Missing, State, TrialReport};
 use crate::config::{ListSettings, Settings};
 use crate::gate::{Decisions, Pattern};
 use crate::history::{FileEntry, History};
+use crate::limit::Cidr;
 use crate::list::{self, Spec};
 use crate::rule::FileRules;
 use crate::set::Part;
-use crate::util::UnixTime;
+use crate::util::{Now, UnixTime};
 
 /// Knows what every list held when it was last good.
 #[derive(Debug, Default)]
@@ -37,6 +41,9 @@ pub struct Loader {
     distrust: bool,
     lists: HashMap<String, Known>,
     parts: Vec<Part>,
+    groups: Vec<Group>,
+    /// What clients of each group ask is counted by.
+    counted: Vec<(Vec<Cidr>, Arc<AtomicU64>)>,
     troubles: Vec<CopyError>,
     loaded: bool,
     gate: Gatekeeper,
@@ -88,14 +95,14 @@ impl Loader {
         let mut loaded = Loaded::default();
         for (index, list) in settings.lists.iter().enumerate() {
             let started = Instant::now();
-            let of_list = match u16::try_from(index) {
-                Ok(index) => self.load_list(index, list, &patience, &mut loaded.parts),
+            let (of_list, trial) = match u16::try_from(index) {
+                Ok(index) => self.load_list(index, list, &patience, &mut loaded),
                 Err(_) => {
                     let state = State::NotUsed { why: LoadError::TooManyLists };
-                    run::Loaded { state, files: Vec::new(), refused: None, pinned: None }
+                    (run::Loaded { state, files: Vec::new(), refused: None, pinned: None }, None)
                 }
             };
-            let report = report(&list.spec, of_list, started.elapsed());
+            let report = ListReport { trial, ..report(&list.spec, of_list, started.elapsed()) };
             loaded.retry |= report.files.iter().any(|file| file.state.why().is_some_and(LoadError::passes));
             if let State::NotUsed { why } = &report.state {
                 loaded.missing.push(Missing { list: report.name.clone(), why: why.clone() });
@@ -107,8 +114,11 @@ impl Loader {
         self.gate.pass(settings, &mut loaded);
         self.distrust = false;
         self.loaded = true;
-        loaded.changed = !same(&self.parts, &loaded.parts);
+        loaded.changed = !same(&self.parts, &loaded.parts) || !same_groups(&self.groups, &loaded.groups);
         self.parts.clone_from(&loaded.parts);
+        self.groups.clone_from(&loaded.groups);
+        let counted = |group: &Group| (group.clients.clone(), Arc::clone(&group.queries));
+        self.counted = loaded.groups.iter().map(counted).collect();
         loaded
     }
 
@@ -121,7 +131,8 @@ impl Loader {
         for (name, known) in &mut self.lists {
             troubles.extend(known.keep(name, store).err());
             // A list of many megabytes is not held twice because a disk is full.
-            known.files.values_mut().filter_map(|file| file.good.as_mut()).for_each(|good| good.bytes = None);
+            let good = known.files.values_mut().filter_map(|file| file.good.as_mut());
+            good.chain(known.settled.iter_mut().map(|(_, good)| good)).for_each(|good| good.bytes = None);
         }
         if self.loaded {
             troubles.extend(store.forget_others(self.lists.keys().map(String::as_str)).err());
@@ -129,15 +140,14 @@ impl Loader {
         troubles
     }
 
-    /// What of a list is in force: what each file is, and its rules.
+    /// What of a list is in force for all: what each file is, and its rules.
     pub(super) fn contents(&self, list: &str) -> Vec<(FileEntry, Arc<FileRules>)> {
-        let files = self.lists.get(list).into_iter().flat_map(|known| known.files.values());
-        let entry = |tracked: &known::Tracked| {
-            let good = tracked.good.as_ref()?;
-            let entry = FileEntry { file: tracked.shown.to_string(), sha256: good.sha256, size: good.size };
-            Some((entry, Arc::clone(&good.rules)))
+        let files = self.lists.get(list).into_iter().flat_map(|known| &known.settled);
+        let entry = |(shown, good): &(Arc<str>, known::Good)| {
+            let entry = FileEntry { file: shown.to_string(), sha256: good.sha256, size: good.size };
+            (entry, Arc::clone(&good.rules))
         };
-        files.filter_map(entry).collect()
+        files.map(entry).collect()
     }
 
     /// The last good copy of a content.
@@ -153,8 +163,8 @@ impl Loader {
         index: u16,
         settings: &ListSettings,
         patience: &Patience,
-        parts: &mut Vec<Part>,
-    ) -> run::Loaded {
+        to: &mut Loaded,
+    ) -> (run::Loaded, Option<TrialReport>) {
         let spec = &settings.spec;
         let mut known = self.lists.remove(&spec.name).unwrap_or_else(|| self.meet(spec));
         let decisions = self.gate.decisions();
@@ -170,22 +180,22 @@ impl Loader {
         // Limits are for who writes.
         let history =
             self.state_dir.as_deref().map(|state_dir| History::new(state_dir, crate::history::Limits::default()));
-        let loaded = match history.and_then(|history| run.load_pinned(&mut known, &history)) {
+        let mut loaded = match history.and_then(|history| run.load_pinned(&mut known, &history)) {
             Some(pinned) => pinned,
             None => match list::files(spec) {
                 Ok(files) => run.load_files(&mut known, files),
                 Err(error) => run.all_last_good(&mut known, LoadError::Source(Arc::new(error))),
             },
         };
-        let good = known.files.values().filter_map(|file| file.good.as_ref());
-        parts.extend(good.map(|good| Part::new(index, Arc::clone(&good.rules))));
+        let whom = run.stage(&mut known, settings, &mut loaded, Now::read().unix_ms);
+        let trial = self.distribute(index, settings.canary.as_ref(), &mut known, whom, to);
         self.lists.insert(spec.name.clone(), known);
-        loaded
+        (loaded, trial)
     }
 
     /// A list seen for the first time: what `state_dir` knows of it.
     fn meet(&mut self, spec: &Spec) -> Known {
-        let kept = match self.store.as_ref().map(|store| store.manifest(&spec.name)) {
+        let on_disk = match self.store.as_ref().map(|store| store.manifest(&spec.name)) {
             Some(Ok(manifest)) => manifest,
             Some(Err(error)) => {
                 self.troubles.push(error);
@@ -193,13 +203,21 @@ impl Loader {
             }
             None => Manifest::default(),
         };
-        Known { source: spec.source.clone(), kept, ..Known::default() }
+        Known { source: spec.source.clone(), kept: on_disk.newest(), on_disk, ..Known::default() }
     }
 }
 
 /// The same rules of the same lists in the same order, and the same of them held.
 fn same(a: &[Part], b: &[Part]) -> bool {
     let alike = |(x, y): (&Part, &Part)| x.list == y.list && Arc::ptr_eq(&x.rules, &y.rules) && x.held == y.held;
+    a.len() == b.len() && a.iter().zip(b).all(alike)
+}
+
+/// The same clients, with the same rules of the same lists.
+fn same_groups(a: &[Group], b: &[Group]) -> bool {
+    let alike = |(x, y): (&Group, &Group)| {
+        x.clients == y.clients && x.lists == y.lists && Arc::ptr_eq(&x.queries, &y.queries) && same(&x.parts, &y.parts)
+    };
     a.len() == b.len() && a.iter().zip(b).all(alike)
 }
 
@@ -218,6 +236,7 @@ fn report(spec: &Spec, loaded: run::Loaded, took: Duration) -> ListReport {
         state,
         files,
         refused,
+        trial: None,
         pinned,
         gate: GateReport::default(),
         took,

@@ -3,10 +3,12 @@
 use std::fmt;
 use std::io;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use crate::gate::{Decisions, Gate, Held, SizeChange};
 use crate::history::{HistoryError, Pin};
+use crate::limit::Cidr;
 use crate::list::{FileReport, Format, Refusal, SourceError};
 use crate::rule::{Mode, Role};
 use crate::set::Part;
@@ -19,9 +21,11 @@ use crate::util::UnixTime;
 pub struct Loaded {
     /// The rules of all files, and which of them are held.
     pub parts: Vec<Part>,
+    /// Clients for whom other rules hold; of two a client belongs to, the first counts.
+    pub groups: Vec<Group>,
     /// One a list, in config order.
     pub reports: Vec<ListReport>,
-    /// Whether `parts` differ from those of the load before.
+    /// Whether `parts` or `groups` differ from those of the load before.
     pub changed: bool,
     /// Lists nothing of which is in force though they should hold something.
     pub missing: Vec<Missing>,
@@ -44,6 +48,52 @@ impl Loaded {
     /// Lists of which something could not be taken as it stands in the source.
     pub fn behind(&self) -> usize {
         self.reports.iter().filter(|report| report.error.is_some()).count()
+    }
+}
+
+/// Clients on whom new versions of lists are tried.
+#[derive(Clone, Debug, Default)]
+pub struct Group {
+    /// Them.
+    pub clients: Vec<Cidr>,
+    /// The lists, as places in the configuration.
+    pub lists: Vec<u16>,
+    /// Their rules, in place of those in [`Loaded::parts`].
+    pub parts: Vec<Part>,
+    /// Counts what these clients ask; the same one as long as there is something to try.
+    pub queries: Arc<AtomicU64>,
+}
+
+/// A version of a list on trial.
+#[derive(Clone, Debug)]
+pub struct TrialReport {
+    /// Its hash.
+    pub version: Digest,
+    /// When all get it.
+    pub until: UnixTime,
+    /// Who has it.
+    pub clients: Vec<Cidr>,
+    /// What they asked.
+    pub counts: Arc<TrialCounts>,
+}
+
+/// What came of a trial so far, as of a moment ago.
+#[derive(Debug, Default)]
+pub struct TrialCounts {
+    queries: AtomicU64,
+    hits: AtomicU64,
+}
+
+impl TrialCounts {
+    /// Queries of its clients, and those it blocked.
+    pub fn read(&self) -> (u64, u64) {
+        (self.queries.load(Ordering::Relaxed), self.hits.load(Ordering::Relaxed))
+    }
+
+    /// Sets both.
+    pub(super) fn tell(&self, queries: u64, hits: u64) {
+        self.queries.store(queries, Ordering::Relaxed);
+        self.hits.store(hits, Ordering::Relaxed);
     }
 }
 
@@ -79,6 +129,8 @@ pub struct ListReport {
     pub error: Option<LoadError>,
     /// The version in the source, if it is not taken because it changes the list too much.
     pub refused: Option<Arc<SizeChange>>,
+    /// The newest version, if only some clients have it yet. `files` and what the gate says are about it.
+    pub trial: Option<TrialReport>,
     /// The version an operator keeps it at, whatever its source says.
     pub pinned: Option<Pin>,
     /// What the gate says of its entries.
@@ -246,6 +298,13 @@ pub enum LoadError {
     },
     /// The list as a whole would change too much.
     Size(Arc<SizeChange>),
+    /// The version was tried on some clients and taken back.
+    Withdrawn {
+        /// Its hash.
+        version: Digest,
+        /// Why.
+        why: Arc<str>,
+    },
     /// The version it is kept at cannot be had.
     History(Arc<HistoryError>),
     /// A symbolic link that leads nowhere.
@@ -296,6 +355,10 @@ impl fmt::Display for LoadError {
             ),
             Self::History(error) => write!(f, "the version it is kept at cannot be read: {error}"),
             Self::Size(change) => write!(f, "the new version is not taken: {change}"),
+            Self::Withdrawn { version, why } => write!(
+                f,
+                "the new version (sha256 {version}) was withdrawn: {why}; `qalqan lists promote` gives it to all"
+            ),
             Self::Dangling(path) => write!(f, "{path} is a symbolic link to nothing; mend or remove the link"),
             Self::TooManyLists => write!(f, "more than {} lists are configured; join some into a folder", u16::MAX),
         }

@@ -119,7 +119,7 @@ fn tell_list(report: &ListReport) {
 /// What went wrong with a list, file by file.
 fn tell_trouble(report: &ListReport) {
     // What is said of the list as a whole need not be said of each file.
-    let whole = |why: &LoadError| matches!(why, LoadError::Size(_));
+    let whole = |why: &LoadError| matches!(why, LoadError::Size(_) | LoadError::Withdrawn { .. });
     let files: Vec<_> = report.files.iter().filter(|file| file.state.why().is_some_and(|why| !whole(why))).collect();
     if files.is_empty() || report.refused.is_some() {
         tracing::warn!(list = report.name, "{}", report.state);
@@ -182,6 +182,7 @@ mod tests {
             files: vec![file],
             error,
             refused: None,
+            trial: None,
             pinned: None,
             gate: GateReport::default(),
             took: Duration::ZERO,

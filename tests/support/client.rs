@@ -321,6 +321,16 @@ impl Udp {
     pub fn to(server: SocketAddr) -> Self {
         let local: SocketAddr =
             if server.is_ipv4() { (Ipv4Addr::UNSPECIFIED, 0).into() } else { (Ipv6Addr::UNSPECIFIED, 0).into() };
+        Self::between(local, server)
+    }
+
+    /// From an address of this host, which tells clients apart, to `server`.
+    pub fn from(client: Ipv4Addr, server: SocketAddr) -> Self {
+        Self::between((client, 0).into(), server)
+    }
+
+    /// From `local` to `server`.
+    fn between(local: SocketAddr, server: SocketAddr) -> Self {
         let socket = UdpSocket::bind(local).expect("a free port");
         socket.connect(server).expect("a route to loopback");
         socket.set_read_timeout(Some(PATIENCE)).expect("a time-out");

@@ -51,6 +51,23 @@ pub(in crate::cli) enum ListsVerb {
     /// Let a list follow its source again
     #[command(after_help = UNPIN_EXAMPLES)]
     Unpin(UnpinArgs),
+    /// Give the version that is tried on canary clients, or was withdrawn, to all now
+    Promote(TrialArgs),
+    /// Take the version that is tried on canary clients back, until its source changes
+    Withdraw(TrialArgs),
+}
+
+/// Which trial to end.
+#[derive(Debug, ArgGroup)]
+pub(in crate::cli) struct TrialArgs {
+    /// The list
+    #[arg(value_name = "NAME")]
+    pub(in crate::cli) list: String,
+    /// Why, for the log
+    #[arg(long, value_name = "TEXT", default_value = "an operator wants it so")]
+    pub(in crate::cli) reason: String,
+    #[command(flatten)]
+    pub(in crate::cli) server: ServerArgs,
 }
 
 /// `lists versions`

@@ -15,11 +15,13 @@ impl<T: Target> Work<T> {
     }
 
     /// One operation.
-    fn one(&self, operation: Operation) -> Outcome {
+    fn one(&mut self, operation: Operation) -> Outcome {
         match operation {
             Operation::Reload => Ok(()),
             Operation::Decide(ruling) => self.rule(&ruling),
             Operation::Rollback { list, version, reason, by } => self.rollback(&list, version, &reason, &by),
+            Operation::Promote(order) => self.loader.promote(&order.list, &order.reason, order.by),
+            Operation::Withdraw(order) => self.loader.withdraw(&order.list, &order.reason, order.by),
             Operation::Unpin { list, reason, by } => self.unpin(&list, &reason, &by),
         }
     }

@@ -207,6 +207,7 @@ fn what_was_rejected_or_refused_keeps_an_order_from_being_enforced_as_a_whole() 
         rejected: 4,
         error: None,
         refused: None,
+        trial: None,
         pinned: None,
         gate: GateReport::default(),
         took: Duration::ZERO,

@@ -5,8 +5,11 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::super::file::Seen;
-use super::super::lastgood::{CopyError, Entry, Manifest, Store};
+use super::super::lastgood::{self, CopyError, Entry, Manifest, Store};
 use super::super::report::{Digest, FileState, LoadError, State};
+use super::super::trial::Course;
+use super::stage::Count;
+use crate::audit::By;
 use crate::list::{self, FileReport, SourceFile, Spec};
 use crate::rule::FileRules;
 use crate::util::UnixTime;
@@ -16,10 +19,24 @@ use crate::util::UnixTime;
 pub(super) struct Known {
     pub(super) source: PathBuf,
     pub(super) files: BTreeMap<PathBuf, Tracked>,
-    /// What `state_dir` names; contents are read only when they are needed.
+    /// What `state_dir` names of the newest version; contents are read only when they are needed.
     pub(super) kept: Manifest,
+    /// All it names.
+    pub(super) on_disk: Manifest,
     /// The contents `kept` names have been compared with their hashes, or written, by this process.
     pub(super) verified: bool,
+    /// Whom the newest version is for.
+    pub(super) course: Course,
+    /// The version all have, each file with its name; the newest one, unless that is not for all.
+    pub(super) settled: Vec<(Arc<str>, Good)>,
+    /// `settled` is known.
+    pub(super) met: bool,
+    /// What the trial is counted by, while it is in force.
+    pub(super) count: Option<Count>,
+    /// Something that all have cannot be read in its newest version: which version that is, is unknown.
+    pub(super) incomplete: bool,
+    /// The operator who ended the trial, until that is told.
+    pub(super) by: Option<By>,
 }
 
 /// One file of a list.
@@ -33,7 +50,7 @@ pub(super) struct Tracked {
 }
 
 /// A content that was accepted.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Good {
     pub(super) seen: Option<Seen>,
     pub(super) sha256: Digest,
@@ -43,7 +60,7 @@ pub(super) struct Good {
     pub(super) report: Arc<FileReport>,
     pub(super) accepted: UnixTime,
     /// Until the copy in `state_dir` is written.
-    pub(super) bytes: Option<Vec<u8>>,
+    pub(super) bytes: Option<Arc<Vec<u8>>>,
 }
 
 /// A content that was refused: it need not be parsed again to know.
@@ -55,6 +72,13 @@ pub(super) struct Bad {
     pub(super) why: LoadError,
     /// How many entries it has, where it is one of several that were refused together for their size.
     pub(super) entries: u64,
+}
+
+impl Good {
+    /// How `state_dir` names it.
+    pub(super) fn entry(&self, shown: &str) -> Entry {
+        Entry::new(shown, self.sha256, self.size, self.accepted).with_entries(self.report.entries)
+    }
 }
 
 impl Bad {
@@ -110,24 +134,42 @@ impl Known {
         if !self.kept.files.is_empty() && !store.has(name) {
             // Somebody emptied the state folder.
             self.kept = Manifest::default();
+            self.on_disk = Manifest::default();
         }
         let kept = |held: &Tracked| self.kept.files.iter().find(|entry| *entry.file == *held.shown).cloned();
         let entry = |held: &Tracked| match &held.good {
-            Some(good) => {
-                let entry = Entry::new(&held.shown, good.sha256, good.size, good.accepted);
-                Some(entry.with_entries(good.report.entries))
-            }
+            Some(good) => Some(good.entry(&held.shown)),
             // A copy that is no list under the present settings may be one again when they are mended.
             None => kept(held),
         };
         let mut wanted: Vec<Entry> = self.files.values().filter_map(entry).collect();
-        if wanted == self.kept.files && (self.verified || wanted.is_empty()) {
+        let named = |sha256: &str| self.on_disk.all().any(|kept| kept.sha256 == sha256);
+        // A copy of what all have that was never written cannot be any more, when even memory has let it go: then the
+        // newest version is all there is to come back to.
+        let whole = |(_, good): &(Arc<str>, Good)| good.bytes.is_some() || named(&good.sha256.to_string());
+        let beside = self.course.beside().filter(|_| self.settled.iter().all(whole));
+        let settled: Option<Vec<Entry>> =
+            beside.map(|_| self.settled.iter().map(|(shown, good)| good.entry(shown)).collect());
+        let apart = |files: &[Entry]| {
+            let beside = beside?;
+            let withdrawn = beside.withdrawn.as_deref().map(str::to_owned);
+            Some(lastgood::Beside { files: files.to_vec(), started_ms: beside.started_ms, withdrawn })
+        };
+        let same = self.on_disk.files == *settled.as_ref().unwrap_or(&wanted) && self.on_disk.beside == apart(&wanted);
+        let nothing = wanted.is_empty() && settled.is_none();
+        if same && (self.verified || nothing) {
             return Ok(());
         }
         let mut damaged = None;
+        for (shown, good) in beside.iter().flat_map(|_| &self.settled) {
+            let entry = good.entry(shown);
+            if let Some(bytes) = good.bytes.as_ref().filter(|_| !named(&entry.sha256)) {
+                store.keep_content(name, &entry, bytes)?;
+            }
+        }
         for (path, held) in &self.files {
             let (Some(good), Some(entry)) = (&held.good, entry(held)) else { continue };
-            let there = self.kept.files.iter().any(|kept| kept.sha256 == entry.sha256);
+            let there = named(&entry.sha256);
             if there {
                 match (self.verified, store.content(name, &entry)) {
                     (true, _) | (_, Ok(_)) => continue,
@@ -143,10 +185,16 @@ impl Known {
                 },
             }
         }
-        let manifest =
-            Manifest { list: name.to_owned(), source: self.source.to_string_lossy().into_owned(), files: wanted };
+        let beside = apart(&wanted);
+        let manifest = Manifest {
+            list: name.to_owned(),
+            source: self.source.to_string_lossy().into_owned(),
+            files: settled.unwrap_or(wanted),
+            beside,
+        };
         store.keep_manifest(&manifest)?;
-        self.kept = manifest;
+        self.kept = manifest.newest();
+        self.on_disk = manifest;
         self.verified = true;
         damaged.map_or(Ok(()), Err)
     }

@@ -80,7 +80,7 @@ impl Run<'_> {
             rules: parsed.rules,
             report: Arc::new(parsed.report),
             accepted: UnixTime(version.accepted.as_second()),
-            bytes: Some(bytes),
+            bytes: Some(Arc::new(bytes)),
         })
     }
 }

@@ -171,7 +171,7 @@ impl Run<'_> {
                     rules: parsed.rules,
                     report: Arc::new(parsed.report),
                     accepted: known.or(kept).unwrap_or_else(|| Now::read().seconds()),
-                    bytes: self.store.is_some().then_some(bytes),
+                    bytes: self.store.is_some().then(|| Arc::new(bytes)),
                 })))
             }
             Err(why) => {

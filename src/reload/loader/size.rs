@@ -54,7 +54,7 @@ impl Version {
 pub fn size_changes(settings: &Settings, loaded: &Loaded) -> Vec<SizeChange> {
     let store = Store::new(&settings.state_dir);
     let change = |(report, list): (&ListReport, &ListSettings)| {
-        let mut before = Version::kept(&store.manifest(&report.name).ok()?, &list.spec)?;
+        let mut before = Version::kept(&store.manifest(&report.name).ok()?.newest(), &list.spec)?;
         let mut after = Version::default();
         for file in &report.files {
             after.add(&file.path, file.sha256?.to_string(), file.report.entries);
