@@ -43,6 +43,8 @@ fn a_new_order_under_a_deadline() {
     assert!(story.server.a("www.shop.example").is_address(FREE));
     story.step("qalqan why www.casino.example", 0);
     story.step("qalqan probe --list orders --order 2026-17", 0);
+    story.step("qalqan orders for www.casino.example", 0);
+    story.step("qalqan orders overdue", 0);
     story.step("qalqan lists", 0);
     story.end();
 }
