@@ -11,6 +11,7 @@ use crate::admin::{self, ListLine, Request, Status};
 use crate::config::{ListSettings, Settings};
 use crate::history::{self, Change, Diff, History, Pin, Version};
 use crate::list;
+use crate::reload::no_such_list;
 use crate::rule::show_pattern;
 
 /// How many rules of a difference are printed.
@@ -200,8 +201,9 @@ fn open(config: &super::args::ConfigArg) -> Result<(Settings, History), Exit> {
 
 /// The list of this name.
 fn configured<'s>(settings: &'s Settings, list: &str) -> Result<&'s ListSettings, String> {
-    settings.lists.iter().find(|known| known.spec.name == list).ok_or_else(|| {
-        let names: Vec<&str> = settings.lists.iter().map(|list| list.spec.name.as_str()).collect();
-        format!("no list is called \"{list}\"; there are {}", names.join(", "))
-    })
+    settings
+        .lists
+        .iter()
+        .find(|known| known.spec.name == list)
+        .ok_or_else(|| no_such_list(list, settings.lists.iter().map(|known| known.spec.name.as_str())))
 }
