@@ -1,8 +1,10 @@
 //! The record of a finished query, and who can say why it matched.
 
 use std::net::IpAddr;
+use std::sync::Arc;
 
-use crate::rule::Mode;
+use crate::rule::{Mode, Order};
+use crate::util::Now;
 
 /// How a query came in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -124,6 +126,70 @@ pub struct Cause {
     pub line: u32,
     /// The pattern as a `domains` list writes it.
     pub rule: String,
-    /// The ids of the orders in force it rests on.
-    pub orders: Vec<String>,
+    /// The orders in force it rests on.
+    pub orders: Vec<Arc<Order>>,
+}
+
+/// What became of a query that matched a rule: what hits are counted by first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Outcome {
+    /// Answered as an enforcing list says.
+    Blocked,
+    /// Would have been, by a list in shadow mode.
+    Shadow,
+    /// Would have been, but an allow rule covers the name.
+    Excepted,
+}
+
+impl Outcome {
+    /// All of them.
+    pub const ALL: [Self; 3] = [Self::Blocked, Self::Shadow, Self::Excepted];
+
+    /// As statistics spell it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Blocked => "blocked",
+            Self::Shadow => "shadow",
+            Self::Excepted => "excepted",
+        }
+    }
+}
+
+/// What hits are counted under: all that is alike in the reasons of two hits.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Subject {
+    /// What became of the query.
+    pub outcome: Outcome,
+    /// The pattern of the rule that decided, as a `domains` list writes it; empty if no snapshot knew the hit any more.
+    pub rule: Box<str>,
+    /// The list of that rule.
+    pub list: Box<str>,
+    /// The other lists with a rule that matched, each once, in the order of the configuration.
+    pub also: Box<[Box<str>]>,
+    /// All orders in force that the block rests on, each once.
+    pub orders: Box<[Arc<Order>]>,
+}
+
+/// Why hits matched; made once for all hits of a rule and kept while they come.
+#[derive(Debug)]
+pub struct Why {
+    /// Another for each that was made in this process; they grow.
+    pub id: u64,
+    /// What they are counted under.
+    pub subject: Subject,
+    /// Every rule that matched, the one that decided first.
+    pub causes: Box<[Cause]>,
+}
+
+/// Takes every hit, on a thread that serves no queries. It must not wait for anything: what there is no room for is
+/// dropped and counted by the sink itself.
+pub trait Sink: Send {
+    /// One hit, and why it matched.
+    fn take(&mut self, hit: &Hit<'_>, why: &Arc<Why>);
+
+    /// No hit is there for the moment. Called ten times a second at least, however many hits come.
+    fn rest(&mut self, now: Now);
+
+    /// No hit will come any more.
+    fn finish(&mut self, now: Now);
 }

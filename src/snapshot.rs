@@ -255,12 +255,12 @@ impl Snapshot {
             let list = &self.lists[usize::from(found.list)].name;
             let file = self.set.parts()[found.part as usize].rules.path();
             let known = causes.iter().position(|c| *c.list == **list && *c.file == **file && c.rule == pattern);
-            let order = rule.order.map(|order| order.id.clone());
+            let order = rule.order.cloned();
             match known {
                 Some(at) => {
                     let orders = &mut causes[at].orders;
-                    if let Some(id) = order.filter(|id| !orders.contains(id)) {
-                        orders.push(id);
+                    if let Some(order) = order.filter(|order| orders.iter().all(|known| known.id != order.id)) {
+                        orders.push(order);
                     }
                 }
                 None if causes.len() < MAX_CAUSES => causes.push(Cause {

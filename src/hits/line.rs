@@ -98,6 +98,7 @@ mod tests {
 
     use super::*;
     use crate::event::{AnswerKind, Attribution, Cause, Transport};
+    use crate::hits::tests::order;
     use crate::rule::Mode;
 
     /// Answers with what it was made with, for any name.
@@ -137,7 +138,7 @@ mod tests {
     }
 
     fn cause(list: &str, orders: &[&str]) -> Cause {
-        let orders = orders.iter().map(|&o| o.into()).collect();
+        let orders = orders.iter().map(|&id| order(id)).collect();
         Cause { list: list.into(), file: "orders/a.toml".into(), line: 9, rule: "example".into(), orders }
     }
 
@@ -188,7 +189,7 @@ mod tests {
             json(text)
         };
         let mut orders: Vec<&String> = Vec::new();
-        for order in causes.iter().flat_map(|cause| &cause.orders) {
+        for order in causes.iter().flat_map(|cause| &cause.orders).map(|order| &order.id) {
             if !orders.contains(&order) {
                 orders.push(order);
             }
@@ -213,6 +214,7 @@ mod tests {
         ]);
         if causes.len() > 1 {
             let also = causes.iter().skip(1).map(|Cause { list, file, line, rule, orders }| {
+                let orders: Vec<&String> = orders.iter().map(|order| &order.id).collect();
                 let [list, file, rule, orders] = [json(list), json(file), json(rule), json(orders)];
                 format!(r#"{{"list":{list},"rule":{rule},"line":{line},"file":{file},"orders":{orders}}}"#)
             });
@@ -313,7 +315,8 @@ mod tests {
         ) {
             let causes: Vec<_> = lists
                 .into_iter()
-                .map(|(list, rule, orders)| Cause { list, rule, file: "a/b.txt".into(), line: 9, orders })
+                .map(|(list, rule, orders)| (list, rule, orders.iter().map(|id| order(id)).collect()))
+                .map(|(list, rule, orders): (_, _, Vec<_>)| Cause { list, rule, file: "a/b.txt".into(), line: 9, orders })
                 .collect();
             let attributions = Attributions::default();
             attributions.announce(1, Arc::new(Always(causes.clone())));

@@ -116,12 +116,13 @@ impl Reason {
     fn new(causes: Vec<Cause>) -> Self {
         let mut reason = Self::default();
         for (at, cause) in causes.into_iter().enumerate() {
-            for order in &cause.orders {
+            let Cause { list, file, line, rule, orders } = cause;
+            let orders: Vec<String> = orders.iter().map(|order| order.id.clone()).collect();
+            for order in &orders {
                 if !reason.orders.contains(order) {
                     reason.orders.push(order.clone());
                 }
             }
-            let Cause { list, file, line, rule, orders } = cause;
             if at == 0 {
                 reason.first = First { list: Some(list), rule: Some(rule), line: Some(line), file: Some(file) };
             } else if at < MAX_RULES {
@@ -275,7 +276,7 @@ mod tests {
                 file: "f".into(),
                 line: 7,
                 rule: "r".into(),
-                orders: orders.iter().map(|&o| o.into()).collect(),
+                orders: orders.iter().map(|&id| crate::hits::tests::order(id)).collect(),
             };
             vec![cause(format!("{} {what}", self.0), &["1", "2"]), cause("second".into(), &["2", "3"])]
         }

@@ -4,14 +4,19 @@ use std::time::Instant;
 use super::*;
 use crate::event::{AnswerKind, Cause, Transport};
 use crate::name::MAX_WIRE;
-use crate::rule::Mode;
+use crate::rule::{Mode, Order};
+
+/// An order with this number.
+pub(super) fn order(id: &str) -> Arc<Order> {
+    Arc::new(Order { id: id.into(), ..Order::default() })
+}
 
 /// Says that every name stands in one list.
 struct Always;
 
 impl Attribution for Always {
     fn causes(&self, _: &[u8], _: Mode) -> Vec<Cause> {
-        let orders = vec!["1/25".into()];
+        let orders = vec![order("1/25")];
         vec![Cause { list: "orders".into(), file: "orders/a.toml".into(), line: 1, rule: "example".into(), orders }]
     }
 

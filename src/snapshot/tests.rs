@@ -160,7 +160,8 @@ fn a_hit_is_attributed_to_every_rule_and_order() {
     let name = Name::parse("www.example.com").expect("a name");
     let shown = |mode| -> Vec<_> {
         let causes = snapshot.causes(name.wire(), mode);
-        causes.into_iter().map(|cause| (cause.list, cause.rule, cause.line, cause.orders.join(" "))).collect()
+        let ids = |orders: &[Arc<Order>]| orders.iter().map(|order| order.id.as_str()).collect::<Vec<_>>().join(" ");
+        causes.into_iter().map(|cause| (cause.list, cause.rule, cause.line, ids(&cause.orders))).collect()
     };
     let row = |list: &str, rule: &str, line, orders: &str| (list.into(), rule.into(), line, orders.into());
     assert_eq!(
