@@ -88,6 +88,8 @@ pub struct Share {
     kinds: Vec<(u32, u32)>,
     /// Entries that could not be used: file, how many.
     rejected: Vec<(u32, u64)>,
+    /// Names that wait with a version of the list that is not taken.
+    waiting: u64,
 }
 
 /// Why names of an order are not enforced though it asks for it. All are counted over what is not yet lifted.
@@ -103,6 +105,8 @@ pub struct Gaps {
     pub rejected: u64,
     /// Order files whose present content is refused; what is new in it is not known.
     pub refused: u64,
+    /// Names in a version of its list that is not taken as a whole.
+    pub waiting: u64,
 }
 
 /// A detail on which files differ that name the same order.

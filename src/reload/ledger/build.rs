@@ -50,6 +50,7 @@ impl Ledger {
         });
         let mut draft = Draft { lists: lists.collect(), ..Draft::default() };
         draft.sources(snapshot, reports);
+        draft.waiting(reports);
         let numbers = draft.sort();
         let mut seen = draft.patterns(&numbers, snapshot, now);
         let entries = draft.entries(&mut seen, now);
@@ -133,12 +134,24 @@ impl Draft {
         }
     }
 
+    /// Orders in versions that are not taken as a whole: most of them may be in force nowhere.
+    fn waiting(&mut self, reports: &[ListReport]) {
+        for (list, report) in (0_u16..).zip(reports) {
+            for (order, count) in report.refused.iter().flat_map(|change| &change.orders) {
+                if self.lists.get(usize::from(list)).is_some_and(|list| list.role == Role::Block) {
+                    let share = self.share(list, order);
+                    self.shares[share as usize].waiting += count;
+                }
+            }
+        }
+    }
+
     /// The share of a list in an order.
     fn share(&mut self, list: u16, order: &Arc<Order>) -> u32 {
         *self.known.entry((list, Arc::clone(order))).or_insert_with(|| {
             let order = Arc::clone(order);
-            let share = Share { list, order, names: 0, print: [0; 16], kinds: Vec::new(), rejected: Vec::new() };
-            self.shares.push(share);
+            let (kinds, rejected) = (Vec::new(), Vec::new());
+            self.shares.push(Share { list, order, names: 0, print: [0; 16], kinds, rejected, waiting: 0 });
             self.shares.len() as u32 - 1
         })
     }
@@ -254,6 +267,7 @@ impl Draft {
             }
         }
         entry.gaps.rejected = entry.live(now).map(Share::rejected).sum();
+        entry.gaps.waiting = entry.live(now).map(|share| share.waiting).sum();
         let mut files: Vec<u32> = entry.live(now).flat_map(Share::files).collect();
         files.sort_unstable();
         files.dedup();
