@@ -71,6 +71,8 @@ pub struct Entry {
     pub enforced: u64,
     /// What keeps names of an order from being enforced that asks for it.
     pub gaps: Gaps,
+    /// Names that an operator has dismissed: not enforced, and no gap, for somebody has looked at them.
+    pub dismissed: u64,
 }
 
 /// What one list says of an order in the same words, be it in several files.
@@ -99,7 +101,7 @@ pub struct Gaps {
     pub shadow: u64,
     /// Allow rules (or an RPZ passthru of an earlier list) take them back.
     pub excepted: u64,
-    /// The gate holds them.
+    /// The gate holds them, and nobody has decided.
     pub held: u64,
     /// Entries that are no usable names.
     pub rejected: u64,

@@ -146,6 +146,21 @@ fn an_order_in_a_version_refused_for_its_size_is_known_and_its_deadline_watched(
 }
 
 #[test]
+fn an_order_that_names_nothing_yet_is_known() {
+    let folder = Folder::new();
+    folder.write("orders/1.toml", order("7", "deadline = 2020-01-01", ""));
+    let order = "order = { id = \"list\", authority = \"Agency\" }";
+    let setup =
+        Setup::new("192.0.2.1:53".parse().expect("an address")).list("orders", "orders", &format!("{ORDERS}\n{order}"));
+    folder.write("config.toml", setup.text());
+    let ran = Ran::of(&folder, &["orders", "show", "7"]);
+    for text in ["7 of Agency: in force\n", "names         0, 0 enforced", "orders/1.toml, list orders (enforce)"] {
+        assert!(ran.code == Some(0) && ran.stdout.contains(text), "{text}: {ran:?}");
+    }
+    assert_eq!(lines(&Ran::of(&folder, &["orders", "--json"])).len(), 1, "the list's own order blocks nothing here");
+}
+
+#[test]
 fn orders_are_listed_and_shown_whatever_files_they_stand_in() {
     let folder = Folder::new();
     folder.write("a/1.toml", order("7", "deadline = 2020-01-01\nexpires = 2999-01-01", "\"a.example\", \"no name\""));

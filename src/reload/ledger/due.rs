@@ -160,6 +160,7 @@ impl Entry {
             count(gaps.waiting, "name", "names")
                 .map(|text| format!("{text} only in a version of the list that is refused as a whole")),
             self.late(now).map(|effective| format!("not effective before {effective}")),
+            count(self.dismissed, "name", "names").map(|text| format!("{text} dismissed by an operator")),
         ];
         parts.into_iter().flatten().collect::<Vec<_>>().join("; ")
     }
