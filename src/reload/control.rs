@@ -196,7 +196,7 @@ impl<T: Target> Control<T> {
         board.post(|posted| {
             posted.generation = published.generation;
             posted.published = now.seconds();
-            posted.look(&loaded);
+            posted.look(loaded);
             posted.warn = settings.orders.warn;
         });
         let chronicle = Chronicle::default();
