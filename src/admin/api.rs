@@ -107,6 +107,9 @@ pub struct Status {
     /// Why the audit log cannot be written just now.
     #[serde(default)]
     pub audit: Option<String>,
+    /// Files of the gate that cannot be used as they are; a check may be off.
+    #[serde(default)]
+    pub gate: Vec<String>,
     /// In order of configuration.
     pub lists: Vec<ListLine>,
     /// How the orders in them stand.

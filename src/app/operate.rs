@@ -127,6 +127,7 @@ impl Operators {
             published: posted.published.0,
             failed: posted.failed,
             audit: audit_trouble(&self.audit.status()),
+            gate: posted.gate.to_vec(),
             lists: posted.reports.iter().map(|report| list_line(report, &posted.versions)).collect(),
             orders: orders(posted.orders),
         }

@@ -7,7 +7,7 @@ use std::time::Duration;
 use tokio::sync::watch;
 
 use super::ledger::Numbers;
-use super::report::ListReport;
+use super::report::{ListReport, Loaded};
 use crate::util::UnixTime;
 
 /// A place to read what is in force, and to hear when that changes.
@@ -27,10 +27,20 @@ pub struct Posted {
     pub versions: Arc<HashMap<String, u64>>,
     /// One a list, in config order, as of the last look at the sources.
     pub reports: Arc<[ListReport]>,
+    /// Files of the gate that cannot be used as they are, as of then.
+    pub gate: Arc<[String]>,
     /// So long before its deadline an order is due.
     pub warn: Duration,
     /// How the orders stand; a moment behind the rest.
     pub orders: Numbers,
+}
+
+impl Posted {
+    /// Takes over what a look at the sources found.
+    pub(super) fn look(&mut self, loaded: &Loaded) {
+        self.reports = loaded.reports.as_slice().into();
+        self.gate = loaded.gate_troubles.as_slice().into();
+    }
 }
 
 impl Board {

@@ -196,7 +196,7 @@ impl<T: Target> Control<T> {
         board.post(|posted| {
             posted.generation = published.generation;
             posted.published = now.seconds();
-            posted.reports = loaded.reports.as_slice().into();
+            posted.look(loaded);
             posted.warn = settings.orders.warn;
         });
         let chronicle = Chronicle::default();
@@ -370,7 +370,7 @@ impl<T: Target> Work<T> {
         let loaded = self.loader.load(&self.settings);
         let retry = loaded.retry || flux;
         self.voice.tell(&loaded.reports, asked);
-        self.board.post(|posted| posted.reports = loaded.reports.as_slice().into());
+        self.board.post(|posted| posted.look(&loaded));
         self.voice.tell_gate(&loaded, asked);
         if asked || changed || loaded.changed {
             self.publish(loaded, started);

@@ -233,7 +233,14 @@ impl Gatekeeper {
 
     /// What is wrong with the files beside the lists.
     fn troubles(&self, settings: &Settings) -> Vec<String> {
-        let mut troubles: Vec<String> = self.decisions.trouble.iter().cloned().collect();
+        let mut troubles = Vec::new();
+        if let Some(why) = &self.decisions.trouble {
+            let rest = match self.decisions.value {
+                Some(_) => "what was read of it before stays in use",
+                None => "WHAT WAS RELEASED IS HELD until it can be read",
+            };
+            troubles.push(format!("{why}; {rest}"));
+        }
         if let (Some(file), Some(why)) = (&settings.gate.never_block_file, &self.never.trouble) {
             let rest = match self.never.value {
                 Some(_) => "what was read of it before stays in use",

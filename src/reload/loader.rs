@@ -6,6 +6,7 @@ mod pinned;
 mod run;
 mod size;
 mod stage;
+mod waiting;
 
 use std::collections::{HashMap, HashSet};
 use std::io;

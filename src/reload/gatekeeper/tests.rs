@@ -77,9 +77,11 @@ fn decisions_that_cannot_be_read_are_told_and_what_was_released_stays_so() {
     fs::write(&path, "{ half").expect("written");
     let damaged = loader.load(&settings);
     assert_eq!(names(&damaged), set(&["us.com"]), "nothing that is enforced is lost");
-    assert!(damaged.gate_troubles[0].contains("decisions.json"), "{:?}", damaged.gate_troubles);
+    let said = &damaged.gate_troubles[0];
+    assert!(said.contains("decisions.json") && said.ends_with("what was read of it before stays in use"), "{said}");
     let fresh = Loader::new(Some(dir.join("state"))).load(&settings);
     assert!(names(&fresh).is_empty() && fresh.gate_troubles.len() == 1, "after a restart it is held, loudly");
+    assert!(fresh.gate_troubles[0].ends_with("WHAT WAS RELEASED IS HELD until it can be read"));
     assert_eq!(fs::read_to_string(&path).expect("read"), "{ half");
 }
 

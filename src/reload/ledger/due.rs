@@ -157,7 +157,10 @@ impl Entry {
             count(gaps.rejected, "entry", "entries").map(|text| format!("{text} rejected as no usable names")),
             count(gaps.refused, "file whose present content is", "files whose present content is")
                 .map(|text| format!("{text} refused")),
+            count(gaps.waiting, "name", "names")
+                .map(|text| format!("{text} only in a version of the list that is refused as a whole")),
             self.late(now).map(|effective| format!("not effective before {effective}")),
+            count(self.dismissed, "name", "names").map(|text| format!("{text} dismissed by an operator")),
         ];
         parts.into_iter().flatten().collect::<Vec<_>>().join("; ")
     }
