@@ -133,8 +133,9 @@ fn cannot_write(path: &std::path::Path, error: &std::io::Error) -> Exit {
 fn weigh(args: &ProbeArgs, brief: &Brief, census: &Census) -> Result<u64, Exit> {
     if census.names == 0 {
         return Err(complain(&format_args!(
-            "there is nothing to ask: {} excepted, {} not in force; nothing is proved by that",
+            "there is nothing to ask: {} excepted, {} held, {} not in force; nothing is proved by that",
             output::counted(census.excepted, "name"),
+            output::counted(census.held, "name"),
             output::counted(census.not_in_force, "pattern")
         )));
     }

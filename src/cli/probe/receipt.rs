@@ -102,6 +102,8 @@ pub struct NamesLine {
     pub seed: u32,
     pub repeated: u64,
     pub excepted: u64,
+    /// Names of entries that the gate holds.
+    pub held: u64,
     pub not_in_force: u64,
     pub too_long: u64,
     /// Entries of a given file that are no names.
@@ -248,6 +250,7 @@ impl NamesLine {
             seed,
             repeated: census.repeated,
             excepted: census.excepted,
+            held: census.held,
             not_in_force: census.not_in_force,
             too_long: census.too_long,
             rejected: 0,

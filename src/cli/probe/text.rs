@@ -123,6 +123,7 @@ fn left_out(receipt: &Receipt) -> String {
         (names.rejected, "given entries that are no names, not asked"),
         (names.repeated, "patterns that stand in the lists more than once, asked once"),
         (names.excepted, "names that exceptions let pass, not asked"),
+        (names.held, "names of entries that the gate holds, not asked (qalqan held)"),
         (names.not_in_force, "patterns on orders not in force, not asked"),
         (names.too_long, "patterns too long to ask below them"),
         (notes.passed_by_transport, "questions that pass over this transport (rpz-tcp-only), not asked"),

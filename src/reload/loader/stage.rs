@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::super::lastgood::Entry;
+use super::super::control::no_such_list;
 use super::super::report::{Digest, FileState, Group, LoadError, Loaded, State, TrialCounts, TrialReport};
 use super::super::trial::{self, Beside, Course, Whom};
 use super::Loader;
@@ -251,7 +252,11 @@ impl Loader {
 
     /// Has a trial ended by an operator.
     fn operate(&mut self, list: &str, by: By, act: impl FnOnce(&mut Course) -> bool) -> Result<(), String> {
-        let known = self.lists.get_mut(list).ok_or_else(|| format!("no list is called \"{list}\""))?;
+        let Some(known) = self.lists.get_mut(list) else {
+            let mut known: Vec<&str> = self.lists.keys().map(String::as_str).collect();
+            known.sort_unstable();
+            return Err(no_such_list(list, known.into_iter()));
+        };
         if known.incomplete {
             return Err(format!("the files of \"{list}\" cannot be read at present"));
         }
