@@ -20,7 +20,7 @@ pub use self::size::size_changes;
 use super::file::Patience;
 use super::gatekeeper::{Gatekeeper, Standing};
 use super::lastgood::{CopyError, Entry, Manifest, Store};
-use super::report::{GateReport, Group, ListReport, LoadError, Loaded, Missing, State, TrialReport};
+use super::report::{Digest, GateReport, Group, ListReport, LoadError, Loaded, Missing, State, TrialReport};
 use crate::config::{ListSettings, Settings};
 use crate::gate::{Decisions, Pattern};
 use crate::history::{FileEntry, History};
@@ -148,6 +148,12 @@ impl Loader {
             (entry, Arc::clone(&good.rules))
         };
         files.map(entry).collect()
+    }
+
+    /// The hashes of the same.
+    pub(super) fn digests(&self, list: &str) -> Vec<Digest> {
+        let files = self.lists.get(list).into_iter().flat_map(|known| &known.settled);
+        files.map(|(_, good)| good.sha256).collect()
     }
 
     /// The last good copy of a content.

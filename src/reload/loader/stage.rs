@@ -3,8 +3,8 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use super::super::lastgood::Entry;
 use super::super::control::no_such_list;
+use super::super::lastgood::Entry;
 use super::super::report::{Digest, FileState, Group, LoadError, Loaded, State, TrialCounts, TrialReport};
 use super::super::trial::{self, Beside, Course, Whom};
 use super::Loader;
