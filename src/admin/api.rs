@@ -211,6 +211,9 @@ pub struct ListLine {
 /// A version on trial.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct CanaryLine {
+    /// Its number, if it is in the history.
+    #[serde(default)]
+    pub version: Option<u64>,
     /// Of the version, as the history counts it.
     pub sha256: String,
     /// When all get it, in seconds since 1970.

@@ -201,7 +201,7 @@ fn list_line(report: &ListReport, posted: &Posted) -> ListLine {
         entries: report.entries,
         rejected: report.rejected,
         error: report.error.as_ref().map(ToString::to_string),
-        canary: report.trial.as_ref().map(canary_line),
+        canary: report.trial.as_ref().map(|trial| canary_line(trial, posted.tried.get(&report.name).copied())),
         files: report.files.iter().map(file_line).collect(),
     }
 }
@@ -212,10 +212,10 @@ fn took(enforced: &Enforced) -> Option<u64> {
 }
 
 /// A version on trial as operators see it.
-fn canary_line(trial: &TrialReport) -> CanaryLine {
+fn canary_line(trial: &TrialReport, version: Option<u64>) -> CanaryLine {
     let (queries, hits) = trial.counts.read();
     let clients = trial.clients.iter().map(ToString::to_string).collect();
-    CanaryLine { sha256: trial.version.to_string(), until: trial.until.0, clients, queries, hits }
+    CanaryLine { version, sha256: trial.version.to_string(), until: trial.until.0, clients, queries, hits }
 }
 
 /// A file as operators see it.

@@ -30,6 +30,8 @@ pub struct Posted {
     pub failed: Option<String>,
     /// Numbers of the versions in force, by list, as far as they are in the history.
     pub versions: Arc<HashMap<String, u64>>,
+    /// Numbers of the versions on trial, likewise.
+    pub tried: Arc<HashMap<String, u64>>,
     /// One a list, in config order, as of the last look at the sources.
     pub reports: Arc<[ListReport]>,
     /// So long before its deadline an order is due.

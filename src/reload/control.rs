@@ -21,7 +21,7 @@ use self::dates::Dates;
 pub use self::decide::{Ruling, no_such_list};
 pub use self::start::{StartError, first};
 use super::board::Board;
-use super::chronicle::{Chronicle, Written};
+use super::chronicle::{Chronicle, TrialNews, Written};
 use super::loader::Loader;
 use super::pace::{Moment, Pace};
 use super::report::Loaded;
@@ -177,6 +177,7 @@ impl<T: Target> Control<T> {
             board,
             pace,
             chronicle,
+            news: Vec::new(),
             audit,
             failed: false,
             retry: false,
@@ -303,6 +304,8 @@ struct Work<T> {
     board: Board,
     pace: Pace,
     chronicle: Chronicle,
+    /// What happened to trials and is not written down yet.
+    news: Vec<TrialNews>,
     audit: Option<Arc<Audit>>,
     /// What was loaded last could not be published.
     failed: bool,
@@ -407,11 +410,13 @@ impl<T: Target> Work<T> {
         }
         let posted = self.board.read();
         let now = Now::read();
+        let news = std::mem::take(&mut self.news);
+        let (settings, generation, seconds) = (&self.settings, posted.generation, now.seconds());
         let Written { events, troubles } =
-            self.chronicle.update(&self.settings, &self.loader, &posted.reports, posted.generation, now.seconds());
-        let versions = self.chronicle.versions();
-        if *posted.versions != versions {
-            self.board.post(|posted| posted.versions = Arc::new(versions));
+            self.chronicle.update(settings, &self.loader, &posted.reports, generation, news, seconds);
+        let (versions, tried) = (self.chronicle.versions(), self.chronicle.tried());
+        if *posted.versions != versions || *posted.tried != tried {
+            self.board.post(|posted| (posted.versions, posted.tried) = (Arc::new(versions), Arc::new(tried)));
         }
         self.voice.tell_history(&troubles);
         if let Some(audit) = &self.audit {

@@ -1,7 +1,6 @@
 //! Turns configured lists into rules, and never less than the last good ones.
 
 mod known;
-mod news;
 mod pinned;
 mod run;
 mod size;
@@ -17,6 +16,7 @@ use std::time::{Duration, Instant};
 use self::known::Known;
 use self::run::Run;
 pub use self::size::size_changes;
+pub(super) use self::stage::Tried;
 use super::file::Patience;
 use super::gatekeeper::{Gatekeeper, Standing};
 use super::lastgood::{CopyError, Entry, Manifest, Store};
@@ -148,6 +148,14 @@ impl Loader {
             (entry, Arc::clone(&good.rules))
         };
         files.map(entry).collect()
+    }
+
+    /// Entries of what is in force for all, and how many could not be used.
+    pub(super) fn counts(&self, list: &str) -> (u64, u64) {
+        let files = self.lists.get(list).into_iter().flat_map(|known| &known.settled);
+        files.fold((0, 0), |(entries, rejected), (_, good)| {
+            (entries + good.report.entries, rejected + good.report.rejected)
+        })
     }
 
     /// The hashes of the same.

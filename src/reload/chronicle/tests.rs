@@ -27,7 +27,7 @@ impl Place {
         let loaded = self.loader.load(&self.settings);
         assert!(self.loader.keep().is_empty());
         let now = UnixTime(1_800_000_000);
-        let written = self.chronicle.update(&self.settings, &self.loader, &loaded.reports, generation, now);
+        let written = self.chronicle.update(&self.settings, &self.loader, &loaded.reports, generation, Vec::new(), now);
         assert!(written.troubles.is_empty(), "{:?}", written.troubles);
         written.events.iter().map(|(_, event)| serde_json::to_value(event).expect("plain data")).collect()
     }

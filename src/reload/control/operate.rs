@@ -31,14 +31,18 @@ impl<T: Target> Work<T> {
         let history = self.history(list)?;
         let say = |error: crate::history::HistoryError| error.to_string();
         let before = self.in_force(&history, list)?;
+        // With a full disk, what is in force need not be in the history: then the newest that is comes before it.
+        let kept = self.chronicle.digest(list).is_none_or(|sha256| sha256 == before.sha256);
         let number = match version {
             Some(number) => number,
+            None if !kept => before.number,
             None => {
+                // What only some clients ever had is for all only if somebody names it.
                 let older = history.versions(list).map_err(say)?.whole;
-                let older = older.iter().rev().find(|older| older.number < before.number);
+                let older = older.iter().rev().find(|older| older.number < before.number && older.is_for_all());
                 older.map(|older| older.number).ok_or_else(|| {
                     format!(
-                        "version {} of list \"{list}\" is its oldest; there is nothing to go back to",
+                        "version {} of list \"{list}\" is the oldest that all had; there is nothing to go back to",
                         before.number
                     )
                 })?
@@ -99,7 +103,7 @@ impl<T: Target> Work<T> {
         let pinned = history.pinned(list).ok().flatten();
         let version = match pinned {
             Some(pin) => history.version(list, pin.number).map(Some),
-            None => history.newest(list),
+            None => history.settled(list),
         };
         version.map_err(|error| error.to_string())?.ok_or_else(|| format!("no version of list \"{list}\" is kept yet"))
     }
