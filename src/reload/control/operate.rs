@@ -5,7 +5,7 @@ use jiff::Timestamp;
 use super::decide::no_such_list;
 use super::{Asks, Done, Operation, Outcome, Target, Work};
 use crate::audit::{By, Event, Rollback, VersionChange};
-use crate::history::{History, Pin, Version};
+use crate::history::{History, HistoryError, Pin, Version};
 use crate::util::Digest;
 
 impl<T: Target> Work<T> {
@@ -79,8 +79,15 @@ impl<T: Target> Work<T> {
     /// Lets a list follow its source.
     fn unpin(&self, list: &str, reason: &str, by: &str) -> Outcome {
         let history = self.history(list)?;
-        let Some(pin) = history.unpin(list).map_err(|error| error.to_string())? else {
-            return Err(format!("list \"{list}\" is not pinned: it follows its source"));
+        let pin = match history.unpin(list) {
+            Ok(Some(pin)) => pin,
+            Ok(None) => return Err(format!("list \"{list}\" is not pinned: it follows its source")),
+            // It is gone all the same, and what that brings into force has to be written down.
+            Err(error @ HistoryError::Damaged { .. }) => {
+                tracing::warn!(list, "the pin that is taken away could not be read: {error}");
+                Pin { number: 0, since: Timestamp::now(), by: String::new(), reason: String::new() }
+            }
+            Err(error) => return Err(error.to_string()),
         };
         tracing::info!(list, by, reason, "unpinned; the list follows its source again");
         let sha256 = history.version(list, pin.number).map_or(Digest::ZERO, |version| version.sha256);
