@@ -206,7 +206,7 @@ impl HeldEntries {
         let (mut kept, mut marks, mut given) = (Vec::new(), String::new(), 0_u64);
         for (rule, reason) in sample.into_iter().take(MAX_MARKS) {
             given += 1;
-            marks.extend(mark(rule.as_ref()).chars());
+            marks.push_str(&mark(rule.as_ref()));
             if kept.len() < super::MAX_SAMPLE {
                 kept.push(entry((rule, reason)));
             }

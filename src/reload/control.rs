@@ -201,11 +201,14 @@ impl<T: Target> Control<T> {
         let Self { work, mut events } = self;
         // What changed between the first load and the first watch was not heard.
         let mut cause = Cause::Look;
-        let mut asks = Asks::new();
+        let (mut asks, mut first) = (Asks::new(), true);
         let mut work = Some(work);
         while let Some(mut busy) = work.take() {
-            let waiting = std::mem::take(&mut asks);
+            let (waiting, begins) = (std::mem::take(&mut asks), std::mem::replace(&mut first, false));
             let job = spawn_blocking(move || {
+                if begins {
+                    busy.begin();
+                }
                 let done = busy.operate(waiting);
                 busy.reload(cause);
                 busy.write_down();
@@ -357,10 +360,21 @@ impl<T: Target> Work<T> {
         // What never was in force is no last good state.
         if !self.failed {
             // Before copies are written: queries that come meanwhile count.
-            self.follow_trials();
-            let troubles = self.loader.keep();
-            self.voice.tell_copies(&troubles);
+            self.keep();
         }
+    }
+
+    /// Writes down what the server started with: the first look may already replace it.
+    fn begin(&mut self) {
+        self.keep();
+        self.write_down();
+    }
+
+    /// What is in force is the last good state.
+    fn keep(&mut self) {
+        self.follow_trials();
+        let troubles = self.loader.keep();
+        self.voice.tell_copies(&troubles);
     }
 
     /// Puts `loaded` in force.

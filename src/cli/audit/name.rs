@@ -138,23 +138,26 @@ fn prove(settings: &Settings, text: &str) -> Result<Proof, Exit> {
     let mut records =
         audit::records(&audit::folder(&settings.state_dir), None, None).map_err(|error| complain(&error))?;
     let mut in_force: Option<(Timestamp, Vec<ListInForce>)> = None;
-    let mut last = None;
+    let (mut last, mut stopped) = (None, false);
     for record in &mut records {
         let Record { time, event, .. } = record.map_err(|error| complain(&error))?;
         match event {
-            Some(Event::SnapshotPublished(publication)) => {
+            // A reload under way when the server stopped answers nobody.
+            Some(Event::SnapshotPublished(publication)) if !stopped => {
                 if let Some((from, lists)) = in_force.replace((time, publication.lists)) {
                     walk.period(from, Some(time), &lists);
                 }
                 walk.publish();
             }
             Some(Event::ServerStopped(_)) => {
+                stopped = true;
                 if let Some((from, lists)) = in_force.take() {
                     walk.period(from, Some(time), &lists);
                 }
                 walk.push(Period::without_server(time));
             }
             Some(event @ Event::ServerStarted(_)) => {
+                stopped = false;
                 // Killed: it answered at least until it wrote its last event.
                 if let (Some((from, lists)), Some(last)) = (in_force.take(), last) {
                     walk.period(from, Some(last), &lists);

@@ -42,7 +42,7 @@ impl<T: Target> Work<T> {
                 let older = older.iter().rev().find(|older| older.number < before.number && older.is_for_all());
                 older.map(|older| older.number).ok_or_else(|| {
                     format!(
-                        "version {} of list \"{list}\" is the oldest that all had; there is nothing to go back to",
+                        "version {} of list \"{list}\" is its oldest; there is nothing to go back to",
                         before.number
                     )
                 })?
