@@ -167,7 +167,8 @@ fn trial(canary: &CanaryLine) -> String {
         jiff::Timestamp::from_second(canary.until).map_or_else(|_| canary.until.to_string(), |at| at.to_string());
     let (queries, hits) = (counted(canary.queries, "query"), counted(canary.hits, "hit"));
     let clients = canary.clients.join(", ");
-    format!("canary until {until} ({queries}, {hits}): only {} have this version yet", Plain(&clients))
+    let version = canary.version.map_or("this version".to_owned(), |number| format!("version {number}"));
+    format!("canary until {until} ({queries}, {hits}): only {} have {version} yet", Plain(&clients))
 }
 
 /// Which server it is.

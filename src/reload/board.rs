@@ -7,6 +7,7 @@ use std::time::Duration;
 use tokio::sync::watch;
 
 use super::ledger::Numbers;
+use super::pace::Enforced;
 use super::report::{ListReport, Loaded};
 use crate::util::UnixTime;
 
@@ -21,10 +22,16 @@ pub struct Posted {
     pub generation: u64,
     /// When it was published.
     pub published: UnixTime,
+    /// The same to the millisecond, and how long the last publish took from the first sight of a change.
+    pub last: Option<Enforced>,
+    /// When the version of each list that all have came into force.
+    pub enforced: Arc<HashMap<String, Enforced>>,
     /// Why what was read last could not be put in force.
     pub failed: Option<String>,
     /// Numbers of the versions in force, by list, as far as they are in the history.
     pub versions: Arc<HashMap<String, u64>>,
+    /// Numbers of the versions on trial, likewise.
+    pub tried: Arc<HashMap<String, u64>>,
     /// One a list, in config order, as of the last look at the sources.
     pub reports: Arc<[ListReport]>,
     /// Files of the gate that cannot be used as they are, as of then.

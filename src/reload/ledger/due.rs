@@ -187,7 +187,7 @@ impl Entry {
 
     /// When its state changes next, or how it stands to its deadline.
     fn next_change(&self, now: UnixTime, warn: Duration) -> Option<UnixTime> {
-        let states = self.shares.iter().filter_map(|share| share.order.next_change(now));
+        let states = self.shares.iter().filter_map(|share| share.order.next_state(now));
         let deadlines = self.live(now).filter_map(|share| share.order.deadline);
         let deadlines = deadlines.flat_map(|deadline| [before(deadline, warn), deadline]);
         states.chain(deadlines).filter(|&at| at > now).min()
