@@ -1,5 +1,7 @@
 //! Exact counters: one block a worker and one for all others, added up off the query path.
 
+pub mod delta;
+
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
