@@ -1,12 +1,17 @@
 //! Stores to test with, filled by the plainest of means.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
 
 use rusqlite::{Connection, params};
 use tempfile::TempDir;
 
-use crate::event::Outcome;
-use crate::util::Digest;
+use super::Settings;
+use crate::event::{Outcome, Subject, Why};
+use crate::rule::Order;
+use crate::stats::delta::{Delta, Row};
+use crate::util::{Digest, Zone};
 
 /// A store in a folder of its own, with days in UTC.
 pub(super) struct Filled {
@@ -30,6 +35,7 @@ impl Filled {
         db.execute_batch("PRAGMA journal_mode = WAL; PRAGMA synchronous = OFF").expect("set");
         db.execute_batch(include_str!("schema.sql")).expect("the schema");
         db.pragma_update(None, "user_version", super::VERSION).expect("set");
+        db.pragma_update(None, "application_id", super::place::APPLICATION).expect("set");
         let meta =
             [("created", "2026-01-01T00:00:00Z"), ("time_zone", "UTC"), ("threshold", "5"), ("software", "test")];
         for (key, value) in meta {
@@ -150,6 +156,48 @@ impl Filled {
             "INSERT OR REPLACE INTO sketch SELECT ?, id, ?, ? FROM counted WHERE of = ? AND key = ? AND authority = ?";
         self.db.execute(sql, params![day, segment, estimate, of, key, authority]).expect("inserted");
     }
+}
+
+/// As shipped.
+pub(super) fn settings() -> Settings {
+    let days = |days: u64| Duration::from_secs(days * 86_400);
+    Settings {
+        enabled: true,
+        window: Duration::from_secs(60),
+        zone: Zone::utc(),
+        threshold: 5,
+        minutes: days(2),
+        hours: days(400),
+        days: days(3650),
+        max_size: 2 << 30,
+    }
+}
+
+/// What hits of a rule are counted under, in list `orders`.
+pub(super) fn why(rule: &str, orders: &[Arc<Order>]) -> Arc<Why> {
+    let subject = Subject {
+        outcome: Outcome::Blocked,
+        rule: rule.into(),
+        list: "orders".into(),
+        also: Box::default(),
+        orders: orders.into(),
+    };
+    Arc::new(Why { id: 0, subject, causes: Box::default() })
+}
+
+/// An order.
+pub(super) fn order(id: &str, authority: &str) -> Arc<Order> {
+    Arc::new(Order { id: id.into(), authority: authority.into(), legal_basis: "Law".into(), ..Order::default() })
+}
+
+/// Hits of a minute, each an attempt.
+pub(super) fn row(subject: u32, minute: i64, hits: u64) -> Row {
+    Row { subject, minute, hits, attempts: hits, unexamined: 0 }
+}
+
+/// Only rows.
+pub(super) fn delta(rows: impl IntoIterator<Item = Row>) -> Delta {
+    Delta { rows: rows.into_iter().collect(), ..Delta::default() }
 }
 
 /// The builder itself: every view reads, and all three levels agree.
