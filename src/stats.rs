@@ -1,6 +1,8 @@
 //! Exact counters: one block a worker and one for all others, added up off the query path.
 
-pub mod delta;
+mod delta;
+
+pub use delta::{Clients, Delta, Kind, Of, Row};
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};

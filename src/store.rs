@@ -8,8 +8,13 @@ mod backlog;
 mod book;
 mod db;
 mod place;
+mod prune;
 #[cfg(test)]
 mod testing;
+mod worker;
+mod writer;
+
+pub use writer::{Status, Writer};
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;

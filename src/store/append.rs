@@ -9,7 +9,7 @@ use super::book::{Book, Key, Stored, digest};
 use super::db::{Db, SOFTWARE, StoreError};
 use crate::event::Subject;
 use crate::hits::type_name;
-use crate::stats::delta::Of;
+use crate::stats::Of;
 use crate::util::UnixTime;
 
 /// Kinds of types without a name.

@@ -6,7 +6,7 @@ use std::ops::RangeInclusive;
 
 use super::book::{Book, Key};
 use crate::event::{AnswerKind, Outcome, Transport};
-use crate::stats::delta::{Delta, Of};
+use crate::stats::{Delta, Of};
 use crate::util::{Days, Zone};
 
 /// Counts kept while nothing can be written: some ten megabytes.

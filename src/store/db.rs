@@ -17,7 +17,7 @@ const MIGRATIONS: &[&str] = &[include_str!("schema.sql")];
 /// How long a write waits for other writers, and the log's end for readers.
 const BUSY: Duration = Duration::from_millis(500);
 /// Beyond this the log is cut off when all of it is in the database.
-const LOG_SIZE: i64 = 8 << 20;
+pub(super) const LOG_SIZE: i64 = 8 << 20;
 /// Pages kept in memory, in KiB.
 const CACHE: i64 = 4 << 10;
 /// Statements that are kept ready.
@@ -140,18 +140,30 @@ pub(super) enum StoreError {
     Damaged(String),
     /// The system.
     Io(PathBuf, io::Error),
+    /// A reader has kept the log from being cut off for so long.
+    Read(Duration),
+    /// It is not time yet to try again.
+    Waiting,
     /// Anything else that SQLite says.
     Sql(rusqlite::Error),
 }
 
 impl StoreError {
-    /// Whether it may be over in a second without anything being opened again.
-    pub(super) fn passes(&self) -> bool {
-        let code = match self {
+    /// Whether somebody else has the file for a moment.
+    pub(super) fn is_busy(&self) -> bool {
+        matches!(self.code(), Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked))
+    }
+
+    /// Whether it may be over without anything being opened again.
+    pub(super) fn keeps_open(&self) -> bool {
+        self.is_busy() || matches!(self, Self::Read(_)) || self.code() == Some(ErrorCode::DiskFull)
+    }
+
+    fn code(&self) -> Option<ErrorCode> {
+        match self {
             Self::Sql(error) => error.sqlite_error_code(),
             _ => None,
-        };
-        matches!(code, Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked | ErrorCode::DiskFull))
+        }
     }
 }
 
@@ -187,6 +199,13 @@ impl fmt::Display for StoreError {
             ),
             Self::Damaged(why) => write!(f, "the file is damaged ({why})"),
             Self::Io(path, error) => write!(f, "{}: {error}", path.display()),
+            Self::Read(since) => write!(
+                f,
+                "another program has been reading it for {} minutes without an end, and its log must not grow any more; \
+                 end that program, or its transaction",
+                since.as_secs() / 60
+            ),
+            Self::Waiting => f.write_str("it will be tried again in a moment"),
             Self::Sql(error) => match error.sqlite_error_code() {
                 Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => {
                     f.write_str("another program writes to the file or has it locked")

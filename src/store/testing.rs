@@ -10,7 +10,7 @@ use tempfile::TempDir;
 use super::Settings;
 use crate::event::{Outcome, Subject, Why};
 use crate::rule::Order;
-use crate::stats::delta::{Delta, Row};
+use crate::stats::{Delta, Row};
 use crate::util::{Digest, Zone};
 
 /// A store in a folder of its own, with days in UTC.

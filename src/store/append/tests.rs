@@ -5,7 +5,7 @@ use rusqlite::params;
 
 use super::*;
 use crate::event::{AnswerKind, Outcome, Transport};
-use crate::stats::delta::{Clients, Delta, Kind, Row};
+use crate::stats::{Clients, Delta, Kind, Row};
 use crate::store::testing::{Filled, Numbers, delta, order, row, settings, why};
 use crate::util::{Now, Zone};
 
@@ -109,7 +109,7 @@ fn what_could_not_be_written_waits_and_its_rows_are_not_believed_in() {
     other.execute_batch("BEGIN IMMEDIATE").expect("begun");
     backlog.take(delta([row(1, NOON, 1)]));
     let error = db.append(&mut backlog, NOW, NOW).expect_err("locked");
-    assert!(error.passes() && error.to_string().contains("another program"), "{error}");
+    assert!(error.is_busy() && error.to_string().contains("another program"), "{error}");
     other.execute_batch("COMMIT").expect("done");
     db.append(&mut backlog, NOW, NOW).expect("written");
     assert_eq!(ask(&db.connection, "SELECT sum(hits) FROM hits_by_minute WHERE rule = 'a.example'"), 3);
