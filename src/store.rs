@@ -7,6 +7,7 @@ mod append;
 mod backlog;
 mod book;
 mod db;
+mod merge;
 mod place;
 mod prune;
 #[cfg(test)]
