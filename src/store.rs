@@ -11,6 +11,8 @@ mod merge;
 mod place;
 mod prune;
 #[cfg(test)]
+mod size;
+#[cfg(test)]
 mod testing;
 mod worker;
 mod writer;

@@ -267,7 +267,7 @@ mod tests {
         }
         assert_eq!(order.last(), Some(&[0, 0, 0]));
         let old = order.iter().position(|left| left[0] <= 6).expect("the last hour is left for now");
-        assert_eq!(order[old][1..], [3 * 18, 3 * 6][..], "hours and days were not touched before");
+        assert_eq!(order[old][1..], [3 * 18, 3 * 5][..], "hours and days were not touched before");
         assert!(
             order.iter().any(|left| left[0] > 0 && left[2] < 3 * 4),
             "the last hour's minutes stay longer than old days"
