@@ -83,8 +83,10 @@ pub(super) fn flush(name: &str, subtree: bool, args: &ServerArgs) -> Exit {
 
 /// The lists, and whether somebody should look at them.
 fn show(status: &Status, as_json: bool) -> Exit {
-    let current =
-        status.failed.is_none() && status.audit.is_none() && status.statistics.is_none() && status.lists.iter().all(|list| list.error.is_none());
+    let current = status.failed.is_none()
+        && status.audit.is_none()
+        && status.statistics.is_none()
+        && status.lists.iter().all(|list| list.error.is_none());
     let in_time = status.orders.due + status.orders.overdue == 0;
     let exit = if current && in_time { Exit::Fine } else { Exit::Look };
     if as_json {
