@@ -45,7 +45,8 @@
 //! the answer ([`policy::respond`]) into the batch that goes out. What is not blocked is answered from [`cache`],
 //! unless a rule knows a name the answer leads to, or else goes over a bounded channel to
 //! [`engine::Engine::resolve`], which asks [`local`], the cache again or [`upstream`], decides again about the names
-//! in the answer, and sends it through the same socket. A hit is counted ([`stats`]) and goes over a ring to [`hits`].
+//! in the answer, and sends it through the same socket. A hit is counted ([`stats`]) and goes over a ring to [`hits`];
+//! what the tally there makes of it is kept by [`store`].
 //!
 //! # A reload
 //! A list from the web is a file that [`fetch`] writes. [`reload`] hears of a change, waits until it is quiet, reads what
