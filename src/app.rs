@@ -30,6 +30,7 @@ use crate::reload::{self, Clerk, Control, Loader, Target, Trigger};
 use crate::serve::{self, BindError, Bound};
 use crate::set::TooManyRules;
 use crate::stats::{Counter, Delta, Live, Stats, Tally, TallySettings};
+use crate::store;
 use crate::system::{self, ActivationError, Request, Signals};
 use crate::upstream::UpstreamError;
 use crate::util::{Digest, Now};
@@ -43,6 +44,9 @@ const FIRST_FETCH: Duration = Duration::from_secs(10);
 const AUDIT_TRIES: usize = 30;
 /// … and how long after the last time: about as long as a server drains.
 const AUDIT_PAUSE: Duration = Duration::from_millis(100);
+
+/// How long the end waits for the statistics' disk.
+const LAST_COUNTS: Duration = Duration::from_millis(800);
 
 /// Why the server did not start, or did not go on.
 #[derive(Debug)]
@@ -146,8 +150,7 @@ async fn run(settings: Settings) -> Result<(), Vec<AppError>> {
     }
     let counters =
         counters::Writer::start(&settings.state_dir, Arc::clone(&stats), hits.shared_counters(), Arc::clone(&live));
-    // Who keeps the counts takes the receiver; until then they are for metrics alone.
-    std::thread::spawn(move || counts.iter().for_each(drop));
+    let statistics = keep_counts(&settings, counts, &stats).map_err(one)?.map(Arc::new);
     let mut target = publisher;
     let (runner, fetch) = fetch::Runner::new(settings.fetched(), Some(told_of_fetches(Arc::clone(&audit))));
     target.tell_fetches(fetch.clone());
@@ -162,7 +165,8 @@ async fn run(settings: Settings) -> Result<(), Vec<AppError>> {
     audit.record(By::System, Event::ServerStarted(server.clone()), Now::read());
     let reloading = Control::new(settings.clone(), loader, target, &loaded, published).with_audit(Arc::clone(&audit));
     drop(loaded);
-    let operators = Operators::new(Arc::clone(&engine), reloading.board(), trigger.clone(), Arc::clone(&audit));
+    let operators = Operators::new(Arc::clone(&engine), reloading.board(), trigger.clone(), Arc::clone(&audit))
+        .with_statistics(statistics.clone());
     let clerk = tokio::spawn(Clerk::new(reloading.board(), snapshots, Arc::clone(&audit)).run());
     let status = tokio::spawn(operators.clone().keep_status(settings.state_dir.clone()));
     let operators = tokio::spawn(operators.run(asked));
@@ -191,6 +195,11 @@ async fn run(settings: Settings) -> Result<(), Vec<AppError>> {
     if let Some(log) = Arc::into_inner(hits) {
         tokio::task::spawn_blocking(move || log.close()).await.ok();
     }
+    // The last hits have been handed on.
+    let kept = tokio::task::spawn_blocking(move || statistics.is_none_or(|statistics| statistics.finish(LAST_COUNTS)));
+    if !kept.await.unwrap_or(false) {
+        tracing::error!("the statistics' disk does not answer; what was counted last may be missing");
+    }
     let ended = Arc::clone(&audit);
     let record = move || ended.record(By::System, Event::ServerStopped(server), Now::read());
     tokio::task::spawn_blocking(record).await.ok();
@@ -211,7 +220,7 @@ struct Parts {
     audit: Arc<Audit>,
     hits: Arc<HitLog>,
     /// What is counted of hits, for who keeps it and for who looks.
-    counted: (Receiver<Delta>, Arc<Live>),
+    counted: (Option<Receiver<Delta>>, Arc<Live>),
     loader: Loader,
     loaded: reload::Loaded,
     publisher: Publisher,
@@ -236,8 +245,7 @@ fn build(settings: &Settings) -> Result<Parts, Vec<AppError>> {
         .as_ref()
         .and_then(Option::as_ref)
         .and_then(|_| open_audit(&settings.state_dir).map(Arc::new).map_err(|error| keep(AppError::Audit(error))).ok());
-    let (tally, counts, live) = Tally::new(TallySettings::default());
-    let takers = Takers { count: Some(Box::new(tally)), sinks: Vec::new() };
+    let (takers, counts, live) = count_hits(&settings.stats);
     let hits = HitLog::start(&settings.hits, takers).map(Arc::new).map_err(|error| keep(AppError::Hits(error))).ok();
     if state.is_some() && bound.is_some() {
         let _ = fetch::first(settings.fetched().iter(), FIRST_FETCH);
@@ -257,6 +265,29 @@ fn build(settings: &Settings) -> Result<Parts, Vec<AppError>> {
     let (publisher, engine) = Publisher::new(settings, own, &loaded, now, Arc::clone(&stats), &hits)?;
     let counted = (counts, live);
     Ok(Parts { bound, control, audit, hits, counted, loader, loaded, publisher, engine, stats })
+}
+
+/// Who takes hits, what they count for who keeps it, and for who looks.
+fn count_hits(settings: &store::Settings) -> (Takers, Option<Receiver<Delta>>, Arc<Live>) {
+    if !settings.enabled {
+        return (Takers::default(), None, Arc::default());
+    }
+    let how = TallySettings { window: settings.window, zone: settings.zone.time_zone().clone() };
+    let (tally, counts, live) = Tally::new(how);
+    (Takers { count: Some(Box::new(tally)), sinks: Vec::new() }, Some(counts), live)
+}
+
+/// Keeps what is counted of hits, if it is counted.
+fn keep_counts(
+    settings: &Settings,
+    counts: Option<Receiver<Delta>>,
+    stats: &Arc<Stats>,
+) -> Result<Option<store::Writer>, AppError> {
+    let stats = Arc::clone(stats);
+    let totals = move || stats.totals().queries;
+    let start =
+        |counts| store::Writer::start(&store::path(&settings.state_dir), settings.stats.clone(), counts, totals);
+    counts.map(start).transpose().map_err(|error| AppError::System("cannot start keeping statistics", error))
 }
 
 /// Writes down what could not be fetched, beside the task that fetches.

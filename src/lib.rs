@@ -30,6 +30,7 @@
 //! | 2 | [`history`] | every accepted version of every list |
 //! | 3 | [`gate`] | the checks between a freshly read list and the snapshot |
 //! | 3 | [`snapshot`] | what one decision needs, swapped together |
+//! | 3 | [`store`] | statistics on disk: SQLite |
 //! | 4 | [`engine`] | the decision, and resolving what it lets pass |
 //! | 5 | [`serve`] | listeners: UDP workers, TCP connections |
 //! | 5 | [`admin`] | the control socket: what operators ask a running server |
@@ -44,7 +45,8 @@
 //! the answer ([`policy::respond`]) into the batch that goes out. What is not blocked is answered from [`cache`],
 //! unless a rule knows a name the answer leads to, or else goes over a bounded channel to
 //! [`engine::Engine::resolve`], which asks [`local`], the cache again or [`upstream`], decides again about the names
-//! in the answer, and sends it through the same socket. A hit is counted ([`stats`]) and goes over a ring to [`hits`].
+//! in the answer, and sends it through the same socket. A hit is counted ([`stats`]) and goes over a ring to [`hits`];
+//! what the tally there makes of it is kept by [`store`].
 //!
 //! # A reload
 //! A list from the web is a file that [`fetch`] writes. [`reload`] hears of a change, waits until it is quiet, reads what
@@ -93,6 +95,7 @@ pub mod set;
 pub mod signature;
 pub mod snapshot;
 pub mod stats;
+pub mod store;
 pub mod system;
 pub mod upstream;
 pub mod util;

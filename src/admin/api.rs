@@ -116,6 +116,9 @@ pub struct Status {
     /// Files of the gate that cannot be used as they are; a check may be off.
     #[serde(default)]
     pub gate: Vec<String>,
+    /// What is wrong with the statistics' store.
+    #[serde(default)]
+    pub statistics: Option<String>,
     /// In order of configuration.
     pub lists: Vec<ListLine>,
     /// How the orders in them stand.

@@ -177,7 +177,7 @@ fn all_problems_are_told_at_once_with_their_place() {
         found,
         [
             "1:1: unknown key \"state_dri\"; perhaps \"state_dir\" is meant; known are: state_dir, start_without_lists, \
-             server, upstream, cache, local, zone, answer, gate, list, hits, history, reload, orders",
+             server, upstream, cache, local, zone, answer, gate, list, hits, stats, history, reload, orders",
             "3:1: unknown key \"lsiten\" in [server]; perhaps \"listen\" is meant; known are: listen, allow_from, workers, \
              pin, ready_file, tcp",
             "4:11: [server] workers = \"4\": expected a whole number, found a text",
@@ -189,7 +189,7 @@ fn all_problems_are_told_at_once_with_their_place() {
             "10:11: [upstream] timeout = \"2x\": not a duration; write a whole number and a unit: 500ms, 2s, 5m, 1h, 7d",
             "11:11: [upstream] servers = […]: at least 1 is needed",
             "12:2: unknown section \"cash\"; perhaps \"cache\" is meant; known are: state_dir, \
-             start_without_lists, server, upstream, cache, local, zone, answer, gate, list, hits, history, reload, orders",
+             start_without_lists, server, upstream, cache, local, zone, answer, gate, list, hits, stats, history, reload, orders",
             "15:10: [reload] rescan = \"1ms\": must be from 1s to 1d",
             "16:9: [reload] quiet = 5: expected a text in quotes, found a whole number",
         ]
@@ -387,13 +387,40 @@ fn the_gate_is_set_for_all_and_for_each_list() {
 }
 
 #[test]
+fn statistics_have_days_of_their_own_and_the_finer_is_kept_for_less_long() {
+    let stats =
+        good("[stats]\ntime_zone = \"Asia/Almaty\"\nwindow = \"2m\"\nthreshold = 0\nmax_size = \"64MiB\"\n").stats;
+    assert_eq!((stats.zone.name(), stats.window.as_secs(), stats.threshold), ("Asia/Almaty", 120, 0));
+    assert_eq!((stats.enabled, stats.max_size), (true, 64 << 20));
+    let wrong = bad(concat!(
+        "[stats]\ntime_zone = \"Mars\"\nminutes = \"300d\"\nhours = \"200d\"\ndays = \"100d\"\n",
+        "max_size = \"1MiB\"\nthreshold = -1\nwindow = \"0s\"\n"
+    ));
+    let expected = [
+        "2:13: [stats] time_zone = \"Mars\": not a time zone; write UTC, an offset like +05:00, or a name like Asia/Almaty",
+        "`hours` is shorter than `minutes`",
+        "`days` is shorter than `hours`",
+        "[stats] max_size = \"1MiB\": must be from 16MiB to 16384GiB",
+        "[stats] threshold = -1: must be from 0 to 1000",
+        "[stats] window = \"0s\": must be from 1s to 1h",
+    ];
+    assert_eq!(wrong.len(), expected.len(), "{wrong:#?}");
+    for text in expected {
+        assert!(wrong.iter().any(|problem| problem.contains(text)), "{text}: {wrong:#?}");
+    }
+}
+
+#[test]
 fn what_needs_a_restart_is_named() {
     let old = good("");
     assert!(old.restart_needed(&old).is_empty());
     let new = good(
-        "state_dir = \"x\"\n[server]\nworkers = 2\npin = true\n[server.tcp]\nidle = \"1s\"\n[hits]\nkeep = 1\n[answer]\nede = 15",
+        "state_dir = \"x\"\n[server]\nworkers = 2\npin = true\n[server.tcp]\nidle = \"1s\"\n[hits]\nkeep = 1\n[stats]\nhours = \"500d\"\n[answer]\nede = 15",
     );
-    assert_eq!(old.restart_needed(&new), ["state_dir", "server.workers", "server.pin", "server.tcp.idle", "hits.keep"]);
+    assert_eq!(
+        old.restart_needed(&new),
+        ["state_dir", "server.workers", "server.pin", "server.tcp.idle", "hits.keep", "stats.hours"]
+    );
 }
 
 #[test]
