@@ -14,6 +14,11 @@ mod rotate;
 mod rrtype;
 mod writer;
 
+pub use client::Shown;
+pub use file::{LogFile, Wrote};
+pub use line::Time;
+pub use name::push_shown;
+pub use rotate::{free_name, prune};
 pub use rrtype::type_name;
 
 use std::fmt;
@@ -27,7 +32,6 @@ use std::time::Duration;
 
 use crate::event::{Attribution, Hit};
 use crate::util::Now;
-use file::LogFile;
 use reason::Attributions;
 use ring::{Consumer, Producer, ring};
 use writer::Writer;

@@ -56,7 +56,7 @@ impl Lines {
 
 /// RFC 3339, UTC, milliseconds; within a second only the last digits are written anew.
 #[derive(Default)]
-struct Time {
+pub struct Time {
     text: String,
     /// The second that `text` stands for.
     second: Option<i64>,
@@ -66,7 +66,7 @@ struct Time {
 
 impl Time {
     /// The time as text; one that no calendar knows becomes the nearest one it does.
-    fn show(&mut self, unix_ms: i64) -> &str {
+    pub fn show(&mut self, unix_ms: i64) -> &str {
         if self.unix_ms == unix_ms && self.second.is_some() {
             return &self.text;
         }
