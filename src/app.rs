@@ -22,13 +22,14 @@ use crate::audit::{self, Audit, By, Event};
 use crate::config::Settings;
 use crate::engine::Engine;
 use crate::fetch;
-use crate::hits::{HitLog, HitLogError};
+use crate::hits::{HitLog, HitLogError, Takers};
 use crate::local::LocalError;
 use crate::net::{self, Passed};
 use crate::reload::{self, Clerk, Control, Loader, Target, Trigger};
 use crate::serve::{self, BindError, Bound};
 use crate::set::TooManyRules;
 use crate::stats::{Counter, Stats};
+use crate::stream::{StreamError, Streams};
 use crate::system::{self, ActivationError, Request, Signals};
 use crate::upstream::UpstreamError;
 use crate::util::{Digest, Now};
@@ -68,6 +69,8 @@ pub enum AppError {
     Upstream(UpstreamError),
     /// The hit log.
     Hits(HitLogError),
+    /// A stream of hits.
+    Stream(StreamError),
     /// The ready file.
     Ready(serve::ReadyError),
     /// The system refuses threads, signals or the like.
@@ -91,6 +94,7 @@ impl fmt::Display for AppError {
             Self::Local(errors) => lines(f, errors),
             Self::Upstream(error) => error.fmt(f),
             Self::Hits(error) => error.fmt(f),
+            Self::Stream(error) => error.fmt(f),
             Self::Ready(error) => error.fmt(f),
             Self::System(what, error) => write!(f, "{what}: {error}"),
         }
@@ -131,7 +135,7 @@ pub fn serve(settings: Settings) -> Result<(), Vec<AppError>> {
 /// Builds, runs, drains.
 async fn run(settings: Settings) -> Result<(), Vec<AppError>> {
     let signals = Signals::listen().map_err(|error| vec![AppError::System("cannot take signals", error)])?;
-    let Parts { bound, control, audit, hits, loader, loaded, publisher, engine, stats } = build(&settings)?;
+    let Parts { bound, control, audit, hits, streams, loader, loaded, publisher, engine, stats } = build(&settings)?;
     let (socket, asked) = control;
     let summary = bound.summary();
     let (published, snapshots) = (publisher.published(), publisher.snapshots());
@@ -142,7 +146,8 @@ async fn run(settings: Settings) -> Result<(), Vec<AppError>> {
     if let Some(path) = &settings.server.ready_file {
         serve::write_ready_file(path, serving.addresses()).map_err(|error| one(AppError::Ready(error)))?;
     }
-    let counters = counters::Writer::start(&settings.state_dir, Arc::clone(&stats), hits.shared_counters());
+    let counters =
+        counters::Writer::start(&settings.state_dir, Arc::clone(&stats), hits.shared_counters(), streams.counters());
     let mut target = publisher;
     let (runner, fetch) = fetch::Runner::new(settings.fetched(), Some(told_of_fetches(Arc::clone(&audit))));
     target.tell_fetches(fetch.clone());
@@ -184,7 +189,12 @@ async fn run(settings: Settings) -> Result<(), Vec<AppError>> {
     refresh.abort();
     drop(engine);
     if let Some(log) = Arc::into_inner(hits) {
-        tokio::task::spawn_blocking(move || log.close()).await.ok();
+        let close = move || {
+            log.close();
+            // Their last hits have come by now.
+            streams.close();
+        };
+        tokio::task::spawn_blocking(close).await.ok();
     }
     let ended = Arc::clone(&audit);
     let record = move || ended.record(By::System, Event::ServerStopped(server), Now::read());
@@ -205,6 +215,7 @@ struct Parts {
     control: (Socket, mpsc::Receiver<Asked>),
     audit: Arc<Audit>,
     hits: Arc<HitLog>,
+    streams: Streams,
     loader: Loader,
     loaded: reload::Loaded,
     publisher: Publisher,
@@ -229,14 +240,17 @@ fn build(settings: &Settings) -> Result<Parts, Vec<AppError>> {
         .as_ref()
         .and_then(Option::as_ref)
         .and_then(|_| open_audit(&settings.state_dir).map(Arc::new).map_err(|error| keep(AppError::Audit(error))).ok());
-    let hits = HitLog::start(&settings.hits).map(Arc::new).map_err(|error| keep(AppError::Hits(error))).ok();
+    let streams = Streams::start(&settings.streams).map_err(|error| keep(AppError::Stream(error))).ok();
+    let (streams, sinks) = streams.unzip();
+    let takers = Takers { sinks: sinks.unwrap_or_default(), ..Takers::default() };
+    let hits = HitLog::start(&settings.hits, takers).map(Arc::new).map_err(|error| keep(AppError::Hits(error))).ok();
     if state.is_some() && bound.is_some() {
         let _ = fetch::first(settings.fetched().iter(), FIRST_FETCH);
     }
     let mut loader = Loader::new(Some(settings.state_dir.clone()));
     let loaded = reload::first(settings, &mut loader).map_err(|error| keep(AppError::Lists(error))).ok();
-    let (Some(Some(control)), Some(audit), Some(bound), Some(hits), Some(loaded)) =
-        (control, audit, bound, hits, loaded)
+    let (Some(Some(control)), Some(audit), Some(bound), Some(hits), Some(streams), Some(loaded)) =
+        (control, audit, bound, hits, streams, loaded)
     else {
         // What depends on these is still looked at, so that all problems are told at once.
         errors.extend(publish::routes_errors(settings));
@@ -246,7 +260,7 @@ fn build(settings: &Settings) -> Result<Parts, Vec<AppError>> {
     let own = bound.socket_addresses();
     let now = Now::read().seconds();
     let (publisher, engine) = Publisher::new(settings, own, &loaded, now, Arc::clone(&stats), &hits)?;
-    Ok(Parts { bound, control, audit, hits, loader, loaded, publisher, engine, stats })
+    Ok(Parts { bound, control, audit, hits, streams, loader, loaded, publisher, engine, stats })
 }
 
 /// Writes down what could not be fetched, beside the task that fetches.

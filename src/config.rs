@@ -8,6 +8,7 @@ mod lists;
 mod problem;
 mod reader;
 mod sections;
+mod stream;
 mod units;
 mod values;
 mod wording;
@@ -27,7 +28,7 @@ use toml::de::DeTable;
 use self::reader::{MAX_PROBLEMS, Sink, Table};
 use crate::fetch::Source;
 use crate::gate as checks;
-use crate::{cache, history, hits, limit, list, local, policy, serve, upstream};
+use crate::{cache, history, hits, limit, list, local, policy, serve, stream as streams, upstream};
 
 /// `state_dir`
 const STATE_DIR: &str = "state";
@@ -61,6 +62,8 @@ pub struct Settings {
     pub lists: Vec<ListSettings>,
     /// The hit log.
     pub hits: hits::Settings,
+    /// Who else is told of hits.
+    pub streams: Vec<streams::Settings>,
     /// How many versions of each list are kept.
     pub history: history::Limits,
     /// Watching.
@@ -180,6 +183,7 @@ impl Settings {
             ("gate", self.gate != new.gate),
             ("list", self.lists != new.lists),
             ("hits", self.hits != new.hits),
+            ("stream", self.streams != new.streams),
             ("history", self.history != new.history),
             ("reload", self.reload != new.reload),
         ];
@@ -212,6 +216,7 @@ impl Settings {
             ("hits.max_size", self.hits.max_size != new.hits.max_size),
             ("hits.max_age", self.hits.max_age != new.hits.max_age),
             ("hits.keep", self.hits.keep != new.hits.keep),
+            ("stream", self.streams != new.streams),
         ];
         keys.into_iter().filter(|&(_, differs)| differs).map(|(key, _)| key).collect()
     }
@@ -233,6 +238,7 @@ fn read(mut top: Table<'_>, path: &Path) -> Settings {
         lists::read(&mut top, &lists::Base { folder, state_dir: &state_dir, answer: &answer, checks: &gate.checks });
     gate.own = gate::own_names(&local, &answer, &lists);
     let hits = sections::hits(top.table("hits"), folder);
+    let streams = stream::read(&mut top, folder, &lists);
     let history = sections::history(top.table("history"));
     let reload = sections::reload(top.table("reload"));
     let orders = sections::orders(top.table("orders"));
@@ -250,6 +256,7 @@ fn read(mut top: Table<'_>, path: &Path) -> Settings {
         gate,
         lists,
         hits,
+        streams,
         history,
         reload,
         orders,

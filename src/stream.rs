@@ -10,6 +10,7 @@ mod dnstap;
 mod encode;
 mod frames;
 mod journald;
+mod json;
 mod place;
 mod queue;
 mod rpz;

@@ -46,7 +46,7 @@ const OWNERS: &[(&str, &[&str])] = &[
     ("csv", &["list", "cli::audit"]),
     ("encoding_rs", &["list"]),
     ("flate2", &["fetch"]),
-    ("foldhash", &["set", "cache", "limit", "local", "hits", "gate", "stream"]),
+    ("foldhash", &["set", "cache", "limit", "local", "hits", "gate", "stats", "stream"]),
     ("hickory-proto", &["upstream", "local", "list::rpz", "cli::why"]),
     ("hickory-resolver", &["upstream"]),
     ("hickory-server", &["local"]),

@@ -11,6 +11,7 @@ use tokio::task::JoinHandle;
 use super::replace::replace;
 use crate::hits;
 use crate::stats::{Stats, Totals};
+use crate::stream;
 use crate::util::{Now, Throttle};
 
 /// How often the file is written, if something has changed.
@@ -30,6 +31,8 @@ struct Content {
     #[serde(flatten)]
     totals: Totals,
     hit_log: HitLog,
+    /// Streams of hits, in the order of the configuration.
+    streams: Vec<Stream>,
 }
 
 /// The hit log's own counters.
@@ -41,9 +44,23 @@ struct HitLog {
     rotations: u64,
 }
 
+/// A stream's counters.
+#[derive(PartialEq, Serialize)]
+struct Stream {
+    name: Box<str>,
+    connected: bool,
+    connects: u64,
+    sent: u64,
+    lost_full: u64,
+    lost_write: u64,
+}
+
+/// Those of all streams, to be read again and again.
+type Streams = Vec<Arc<stream::Counters>>;
+
 impl Writer {
     /// Starts on the current runtime.
-    pub fn start(state_dir: &Path, stats: Arc<Stats>, log: Arc<hits::Counters>) -> Self {
+    pub fn start(state_dir: &Path, stats: Arc<Stats>, log: Arc<hits::Counters>, streams: Streams) -> Self {
         let path = state_dir.join("counters.json");
         let (stop, mut stopped) = oneshot::channel();
         let task = tokio::spawn(async move {
@@ -51,7 +68,7 @@ impl Writer {
             let mut last = None;
             loop {
                 let ended = tokio::time::timeout(PERIOD, &mut stopped).await.is_ok();
-                let content = content(&stats, &log);
+                let content = content(&stats, &log, &streams);
                 if last.as_ref() != Some(&content) {
                     let (path, bytes) = (path.clone(), serde_json::to_vec_pretty(&content).unwrap_or_default());
                     let written = tokio::task::spawn_blocking(move || replace(&path, &bytes)).await;
@@ -79,7 +96,7 @@ impl Writer {
 }
 
 /// The counters now.
-fn content(stats: &Stats, log: &hits::Counters) -> Content {
+fn content(stats: &Stats, log: &hits::Counters, streams: &Streams) -> Content {
     let log = log.read();
     Content {
         pid: std::process::id(),
@@ -90,5 +107,19 @@ fn content(stats: &Stats, log: &hits::Counters) -> Content {
             dropped_write: log.dropped_write,
             rotations: log.rotations,
         },
+        streams: streams.iter().map(|counters| stream(counters)).collect(),
+    }
+}
+
+/// The counters of a stream now.
+fn stream(counters: &stream::Counters) -> Stream {
+    let now = counters.read();
+    Stream {
+        name: counters.name().into(),
+        connected: now.connected,
+        connects: now.connects,
+        sent: now.sent,
+        lost_full: now.lost_full,
+        lost_write: now.lost_write,
     }
 }

@@ -143,7 +143,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::stream::tests::{Hostile, hostile, sample, shown};
+    use crate::stream::tests::{Hostile, hostile, is_one_line, sample, shown};
 
     fn line(hit: &Hit<'_>, why: &Arc<Why>, clients: Clients) -> String {
         let mut out = Vec::new();
@@ -223,7 +223,7 @@ mod tests {
         fn hostile_content_stays_one_line_and_reads_back(hostile in hostile()) {
             let Hostile { hit, why } = &hostile;
             let written = line(&hit.as_hit(), why, Clients::Full);
-            prop_assert!(!written.chars().any(|c| c.is_control() || matches!(c, '\u{2028}' | '\u{2029}')), "{:?}", written);
+            prop_assert!(is_one_line(&written), "{:?}", written);
             let (header, fields) = read(&written);
             prop_assert_eq!(&header[4], why.subject.outcome.as_str());
             let seen = |text: &str| {

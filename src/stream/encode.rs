@@ -6,6 +6,7 @@ use super::cef::Cef;
 use super::dnstap::Tap;
 use super::frames::Framing;
 use super::journald::Journal;
+use super::json::Json;
 use super::rpz::Rpz;
 use super::syslog::{Envelope, Syslog};
 use super::{Kind, Settings};
@@ -31,7 +32,7 @@ pub(super) fn new(settings: &Settings) -> Box<dyn Encode> {
         Kind::Cef => Box::new(Cef::new(clients, envelope)),
         Kind::Syslog => Box::new(Syslog::new(clients)),
         Kind::Journald => Box::new(Journal::new(clients)),
-        Kind::Json => todo!(),
+        Kind::Json => Box::new(Json::new(clients)),
     }
 }
 
@@ -104,6 +105,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::stream::tests::is_one_line;
 
     proptest! {
         #[test]
@@ -120,9 +122,10 @@ mod tests {
             let mut out = Vec::new();
             push_visible(&text, &mut out);
             let shown = String::from_utf8(out).expect("UTF-8");
-            prop_assert!(!shown.chars().any(|c| c.is_control() || matches!(c, '\u{2028}' | '\u{2029}')));
+            prop_assert!(is_one_line(&shown));
             prop_assert_eq!(shown.chars().count(), text.chars().count());
-            prop_assert!(text.chars().zip(shown.chars()).all(|(a, b)| a == b || a == '\u{2028}' || a == '\u{2029}' || a.is_control()));
+            let same = |(a, b): (char, char)| a == b || !is_one_line(&a.to_string());
+            prop_assert!(text.chars().zip(shown.chars()).all(same));
         }
     }
 

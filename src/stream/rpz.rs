@@ -173,11 +173,12 @@ mod tests {
             prop_assert!(written.bytes().all(|byte| byte == b' ' || byte.is_ascii_graphic()), "{:?}", written);
             let fields: Vec<&str> = written.split(' ').collect();
             let shadow = usize::from(why.subject.outcome == Outcome::Shadow);
-            prop_assert_eq!(fields.len(), 14 + shadow, "{}", written);
-            prop_assert_eq!(fields[5].strip_suffix("#0"), Some(hit.client.to_canonical().to_string().as_str()));
-            prop_assert_eq!(fields[6], format!("({}):", hit.name_text()));
-            prop_assert_eq!(fields[12 + shadow], "via");
-            prop_assert!(fields[11 + shadow].ends_with("/IN"));
+            prop_assert_eq!(fields.len(), 15 + shadow, "{}", written);
+            let client = hit.client.to_canonical().to_string();
+            prop_assert_eq!(fields[6].strip_suffix("#0"), Some(&*client));
+            prop_assert_eq!(fields[7], format!("({}):", hit.name_text()));
+            prop_assert_eq!(fields[13 + shadow], "via");
+            prop_assert!(fields[12 + shadow].ends_with("/IN"));
         }
     }
 }

@@ -185,7 +185,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::stream::tests::{Hostile, hostile, sample, shown};
+    use crate::stream::tests::{Hostile, hostile, is_one_line, sample, shown};
 
     /// The parameters and the message of a line, read by the letter of RFC 5424.
     fn read(line: &str) -> (Vec<(String, String)>, String) {
@@ -251,7 +251,7 @@ mod tests {
             let mut out = Vec::new();
             Syslog::new(Clients::Full).encode(&hit.as_hit(), why, &mut out);
             let line = String::from_utf8(out).expect("UTF-8");
-            prop_assert!(!line.chars().any(|c| c.is_control() || matches!(c, '\u{2028}' | '\u{2029}')), "{:?}", line);
+            prop_assert!(is_one_line(&line), "{:?}", line);
             let (params, _) = read(&line);
             let all = |key: &str| params.iter().filter(|(k, _)| k == key).map(|(_, v)| v.clone()).collect::<Vec<_>>();
             let seen = |text: &str| text.chars().map(visible).collect::<String>();

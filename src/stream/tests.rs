@@ -6,7 +6,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::event::{AnswerKind, Subject, Transport};
-use crate::rule::{Mode, Order};
+use crate::rule::Order;
 
 /// Counters of nothing in particular.
 pub(super) fn counters() -> Arc<Counters> {
@@ -50,13 +50,19 @@ pub(super) fn sample() -> (Hit<'static>, Arc<Why>) {
         client: [192, 0, 2, 7].into(),
         transport: Transport::Udp,
         qtype: 65,
-        mode: Mode::Enforce,
+        outcome: Outcome::Blocked,
         answer: AnswerKind::Sinkhole,
-        rule: None,
+        rule: 0,
+        alone: true,
         name: b"\x01a\x07example\0",
         target: None,
     };
     (hit, why(1))
+}
+
+/// Whether nobody could take part of it for the end of a line.
+pub(super) fn is_one_line(text: &str) -> bool {
+    !text.chars().any(|c| c.is_control() || matches!(c, '\u{2028}' | '\u{2029}'))
 }
 
 /// A file of the repository.

@@ -118,7 +118,8 @@ proptest! {
             let message = read.message.expect("a message");
             let octets = message.response_message.or(message.query_message).expect("a DNS message");
             prop_assert!(octets.windows(hit.name.len()).any(|window| window == hit.name));
-            prop_assert_eq!(message.policy.expect("a policy").value.as_deref(), Some(hit.target.as_deref().unwrap_or(&hit.name)));
+            let policy = message.policy.expect("a policy");
+            prop_assert_eq!(policy.value.as_ref(), Some(hit.target.as_ref().unwrap_or(&hit.name)));
         }
     }
 }
