@@ -60,6 +60,73 @@ pub(super) fn sample() -> (Hit<'static>, Arc<Why>) {
     (hit, why(1))
 }
 
+/// Hands so many hits to a stream, ends it, and gives its counters.
+fn fed(settings: Settings, hits: u64) -> StreamCounters {
+    let (streams, mut sinks) = Streams::start(&[settings]).expect("started");
+    let (hit, why) = sample();
+    for _ in 0..hits {
+        sinks[0].take(&hit, &why);
+    }
+    sinks[0].finish(Now { unix_ms: 0 });
+    let counters = streams.counters();
+    streams.close();
+    // Nobody writes what comes too late, but it is counted.
+    sinks[0].take(&hit, &why);
+    sinks[0].rest(Now { unix_ms: 0 });
+    let now = counters[0].read();
+    assert_eq!(now.sent + now.lost_full + now.lost_write, hits + 1, "{now:?}");
+    assert!(now.lost_full > 0 && !now.connected);
+    now
+}
+
+#[test]
+fn every_hit_is_in_the_file_or_counted() {
+    let folder = tempfile::tempdir().expect("a folder");
+    for (kind, hits) in [(Kind::Rpz, 1000), (Kind::Cef, 5000), (Kind::Json, 100)] {
+        let path = folder.path().join(kind.as_str());
+        let now = fed(Settings { queue: 128 << 10, ..settings(kind, Target::File(path.clone())) }, hits);
+        let lines = std::fs::read_to_string(&path).expect("a file").lines().count() as u64;
+        assert_eq!((lines, now.lost_write), (now.sent, 0), "{kind:?}");
+    }
+}
+
+#[test]
+fn a_place_nobody_ever_opens_loses_everything_and_says_so() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let to = Target::Unix(folder.path().join("nobody"));
+    let now = fed(Settings { queue: 64 << 10, ..settings(Kind::Dnstap, to) }, 1000);
+    assert_eq!((now.sent, now.connects), (0, 0));
+    assert!(now.lost_write > 100 && now.lost_full > 100, "{now:?}");
+}
+
+#[test]
+fn only_hits_that_are_wanted_are_told() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let to = |name: &str| Target::File(folder.path().join(name));
+    let all = [
+        (Settings { lists: vec!["orders".into()], ..settings(Kind::Rpz, to("1")) }, 3),
+        (Settings { lists: vec!["more".into()], ..settings(Kind::Rpz, to("2")) }, 1),
+        (Settings { lists: vec!["none".into()], ..settings(Kind::Rpz, to("3")) }, 0),
+        (Settings { outcomes: vec![Outcome::Shadow], ..settings(Kind::Rpz, to("4")) }, 1),
+        (settings(Kind::Rpz, to("5")), 3),
+    ];
+    let (hit, why) = sample();
+    let of = |id, outcome, also: &[&str]| {
+        let also = also.iter().map(|&list| list.into()).collect();
+        Arc::new(Why { id, subject: Subject { outcome, also, ..why.subject.clone() }, causes: Box::default() })
+    };
+    let whys = [of(1, Outcome::Blocked, &[]), of(2, Outcome::Shadow, &[]), of(3, Outcome::Blocked, &["other", "more"])];
+    let (streams, mut sinks) = Streams::start(&all.clone().map(|(settings, _)| settings)).expect("started");
+    for sink in &mut sinks {
+        whys.iter().for_each(|why| sink.take(&hit, why));
+        sink.finish(Now { unix_ms: 0 });
+    }
+    let counters = streams.counters();
+    streams.close();
+    let sent: Vec<u64> = counters.iter().map(|counters| counters.read().sent).collect();
+    assert_eq!(sent, all.map(|(_, sent)| sent));
+}
+
 /// Whether nobody could take part of it for the end of a line.
 pub(super) fn is_one_line(text: &str) -> bool {
     !text.chars().any(|c| c.is_control() || matches!(c, '\u{2028}' | '\u{2029}'))

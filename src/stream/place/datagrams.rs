@@ -119,3 +119,64 @@ fn is_too_long(error: &io::Error) -> bool {
     const EMSGSIZE: i32 = 90;
     error.raw_os_error() == Some(EMSGSIZE)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn batch(frames: &[&[u8]]) -> Batch {
+        let mut batch = Batch::default();
+        frames.iter().for_each(|frame| batch.push(frame));
+        batch
+    }
+
+    #[test]
+    fn a_frame_too_long_for_a_datagram_is_refused_and_the_others_go() {
+        let reader = UdpSocket::bind("127.0.0.1:0").expect("a port");
+        reader.set_read_timeout(Some(std::time::Duration::from_secs(20))).expect("a time-out");
+        let mut place = Datagrams::new(To::Udp(reader.local_addr().expect("bound")));
+        place.open(&|| false).expect("opened");
+        let batch = batch(&[b"one", &[0; 70_000], b"three"]);
+        let first = place.write(&batch, 0, &|| false);
+        assert_eq!((first.sent, first.refused, first.error.is_none()), (1, 1, true));
+        let second = place.write(&batch, 2, &|| false);
+        assert_eq!((second.sent, second.refused, second.error.is_none()), (1, 0, true));
+        let read = || {
+            let mut buffer = [0; 10];
+            let length = reader.recv(&mut buffer).expect("a datagram");
+            buffer[..length].to_vec()
+        };
+        assert_eq!((read(), read()), (b"one".to_vec(), b"three".to_vec()));
+    }
+
+    #[test]
+    fn what_nobody_listened_for_is_taken_back() {
+        let nobody = UdpSocket::bind("127.0.0.1:0").and_then(|socket| socket.local_addr()).expect("a port");
+        let mut place = Datagrams::new(To::Udp(nobody));
+        place.open(&|| false).expect("opened");
+        let batch = batch(&[&[b'x'][..]; 1000]);
+        let mut from = 0;
+        let bounced = loop {
+            let wrote = place.write(&batch, from, &|| false);
+            from += wrote.sent;
+            match wrote.error {
+                Some(error) => break (error.kind(), wrote.bounced),
+                None => assert!(from < batch.frames(), "this host does not say that nobody listens"),
+            }
+        };
+        assert_eq!(bounced, (io::ErrorKind::ConnectionRefused, 1));
+    }
+
+    #[test]
+    fn a_full_socket_of_this_host_is_waited_for_only_as_long_as_one_may() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("log");
+        let _reader = UnixDatagram::bind(&path).expect("a socket");
+        let mut place = Datagrams::new(To::Unix(path));
+        place.open(&|| false).expect("opened");
+        let batch = batch(&[&[b'x'; 1000][..]; 10_000]);
+        let wrote = place.write(&batch, 0, &|| true);
+        assert!((1..10_000).contains(&wrote.sent), "{wrote:?}");
+        assert_eq!(wrote.error.map(|error| error.kind()), Some(io::ErrorKind::TimedOut));
+    }
+}

@@ -130,3 +130,73 @@ impl Place for Tapes {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::stream::tests::settings;
+    use crate::stream::{Kind, Target};
+
+    /// The frames of a file that is one whole stream.
+    fn frames(path: &Path) -> Vec<Vec<u8>> {
+        let bytes = fs::read(path).expect("a file");
+        let inside = bytes.strip_prefix(&tap::start()[..]).and_then(|rest| rest.strip_suffix(&tap::stop()[..]));
+        let mut rest = inside.unwrap_or_else(|| panic!("{} is not whole: {bytes:?}", path.display()));
+        let mut frames = Vec::new();
+        while let Some((length, more)) = rest.split_first_chunk() {
+            let (frame, more) = more.split_at(u32::from_be_bytes(*length) as usize);
+            frames.push(frame.to_vec());
+            rest = more;
+        }
+        frames
+    }
+
+    /// Frames of 14 octets, numbered.
+    fn batch(numbers: std::ops::Range<u8>) -> Batch {
+        let mut batch = Batch::default();
+        numbers.for_each(|number| batch.push(&[&[0, 0, 0, 10][..], &[number; 10]].concat()));
+        batch
+    }
+
+    #[test]
+    fn each_file_is_a_stream_of_its_own_and_none_is_too_long() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("hits.tap");
+        let mut settings = settings(Kind::Dnstap, Target::File(path.clone()));
+        // Room for three frames and a half beside START and STOP.
+        settings.max_size = (tap::start().len() + tap::stop().len() + 50) as u64;
+        let mut tapes = Tapes::open(&path, &settings).expect("opened");
+        let wrote = tapes.write(&batch(0..10), 2, &|| false);
+        assert_eq!((wrote.sent, wrote.error.is_none()), (8, true));
+        tapes.close();
+        // A second start begins anew, too.
+        let mut again = Tapes::open(&path, &settings).expect("opened");
+        assert_eq!(again.write(&batch(10..11), 0, &|| false).sent, 1);
+        fs::rename(&path, folder.path().join("elsewhere")).expect("moved");
+        again.check().expect("found again");
+        assert_eq!(again.write(&batch(11..12), 0, &|| false).sent, 1);
+        again.close();
+        let mut files: Vec<_> =
+            fs::read_dir(folder.path()).expect("a folder").map(|e| e.expect("an entry").path()).collect();
+        files.sort();
+        let mut found: Vec<u8> = files.iter().flat_map(|path| frames(path)).map(|frame| frame[0]).collect();
+        found.sort_unstable();
+        assert_eq!((files.len(), found), (5, (2..12).collect()));
+        assert!(files.iter().all(|path| fs::metadata(path).expect("a file").len() <= settings.max_size));
+    }
+
+    #[test]
+    fn a_frame_longer_than_a_file_may_be_has_one_for_itself_and_old_files_go() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("hits.tap");
+        let mut settings = settings(Kind::Dnstap, Target::File(path.clone()));
+        (settings.max_size, settings.keep) = (1, 2);
+        let mut tapes = Tapes::open(&path, &settings).expect("opened");
+        assert_eq!(tapes.write(&batch(0..9), 0, &|| false).sent, 9);
+        tapes.close();
+        assert_eq!(fs::read_dir(folder.path()).expect("a folder").count(), 3);
+        assert_eq!(frames(&path), [[8; 10]]);
+        let folder_itself = Target::File(folder.path().to_owned());
+        assert!(Tapes::open(folder.path(), &crate::stream::tests::settings(Kind::Dnstap, folder_itself)).is_err());
+    }
+}
