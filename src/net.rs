@@ -132,6 +132,16 @@ pub fn connect_unix(path: &Path, timeout: Duration) -> io::Result<UnixStream> {
     Ok(socket.into())
 }
 
+/// This host's name; `None` if it has none, or none in UTF-8.
+pub fn host_name() -> Option<String> {
+    let mut buffer = [0_u8; 256];
+    // SAFETY: the call writes at most as many octets as it is told the live buffer has.
+    #[expect(unsafe_code)]
+    let failed = unsafe { libc::gethostname(buffer.as_mut_ptr().cast(), buffer.len()) } != 0;
+    let name = buffer.split(|&octet| octet == 0).next().filter(|name| !failed && !name.is_empty())?;
+    String::from_utf8(name.to_vec()).ok()
+}
+
 /// A socket that the service manager opened for us.
 #[derive(Debug)]
 pub enum Passed {

@@ -11,6 +11,7 @@ use super::rpz::Rpz;
 use super::syslog::{Envelope, Syslog};
 use super::{Kind, Settings};
 use crate::event::{Hit, Outcome, Subject, Why};
+use crate::net;
 use crate::rule::Order;
 
 /// Makes frames of hits.
@@ -57,10 +58,9 @@ pub(super) fn severity(outcome: Outcome) -> u8 {
 
 /// This host's name; `-` if it has none that would do in a syslog header.
 pub(super) fn host() -> String {
-    let name = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
-    let name = name.trim();
+    let name = net::host_name().unwrap_or_default();
     let good = (1..=255).contains(&name.len()) && name.bytes().all(|byte| byte.is_ascii_graphic());
-    if good { name.into() } else { "-".into() }
+    if good { name } else { "-".into() }
 }
 
 /// A character as it may stand in a line: control characters, and whatever somebody might take for the end of a line,
