@@ -70,7 +70,7 @@ impl Encode for Cef {
             out.extend_from_slice(key.as_bytes());
             self.name.clear();
             push_shown(wire, &mut self.name);
-            push_value(&self.name, out);
+            push_known(&self.name, out);
         }
         out.extend_from_slice(b" cs4Label=type cs4=");
         out.extend_from_slice(type_name(hit.qtype).as_bytes());
@@ -109,7 +109,7 @@ fn push_event(why: &Why, out: &mut Vec<u8>) {
     ] {
         if !value.is_empty() {
             out.extend_from_slice(format!(" {place}Label={label} {place}=").as_bytes());
-            push_value(value.as_bytes(), out);
+            push_value(value, out);
         }
     }
 }
@@ -124,9 +124,22 @@ fn push_header(text: &str, out: &mut Vec<u8>) {
     }
 }
 
-/// Appends the value of an extension in UTF-8: `=` and `\` are escaped, ends of lines written as `\n` and `\r`.
-fn push_value(text: &[u8], out: &mut Vec<u8>) {
-    for c in String::from_utf8_lossy(text).chars() {
+/// The same as [`push_value`] for printable ASCII.
+fn push_known(text: &[u8], out: &mut Vec<u8>) {
+    if text.iter().all(|byte| !matches!(byte, b'=' | b'\\')) {
+        return out.extend_from_slice(text);
+    }
+    for &byte in text {
+        if matches!(byte, b'=' | b'\\') {
+            out.push(b'\\');
+        }
+        out.push(byte);
+    }
+}
+
+/// Appends the value of an extension: `=` and `\` are escaped, ends of lines written as `\n` and `\r`.
+fn push_value(text: &str, out: &mut Vec<u8>) {
+    for c in text.chars() {
         match c {
             '=' | '\\' => out.extend([b'\\', c as u8]),
             '\n' => out.extend_from_slice(b"\\n"),
