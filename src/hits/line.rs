@@ -23,7 +23,7 @@ impl Lines {
     /// Appends the line of `hit`, newline included; the order of the fields here is their order in the file.
     ///
     /// A busy server writes a hundred thousand lines a second beside its workers, so what a rule always says was made
-    /// into JSON once ([`Known::fields`](super::reason::Known), `fields` here), as was how a client is shown, and the
+    /// into JSON once (`fields`, see [`json_fields`](super::json_fields)), as was how a client is shown, and the
     /// rest is put together by hand.
     pub fn push(&mut self, hit: &Hit<'_>, fields: &[u8], out: &mut Vec<u8>) {
         out.extend_from_slice(b"{\"time\":\"");
