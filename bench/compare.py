@@ -5,11 +5,11 @@
     bench/compare.py --quick     the same with few turns and short lists, in about two minutes
     bench/compare.py --parts traffic,hits [--servers qalqan,unbound] [--scenarios blocked,miss] [--rounds 12]
 
-The parts: `traffic` (every server by scenario), `hits` (what the hit log costs), `list-size` (what a long list costs),
-`start` (seconds to start and memory), `reload` (a list replaced under a steady load).
+The parts: `traffic` (every server by scenario), `hits` (what the hit log costs), `streams` (what each kind of stream costs),
+`list-size` (what a long list costs), `start` (seconds to start and memory), `reload` (a list replaced under a steady load).
 
 Installs nothing and says what is missing; a missing peer is left out. Needs two cores: one for the server that is being
-asked, one for the load and the mock upstream. In traffic, hits and list-size all servers are up all the time and asked in
+asked, one for the load and the mock upstream. In traffic, hits, streams and list-size all servers are up all the time and asked in
 turn, a slice each, so that what disturbs the machine disturbs all alike; figures are medians over the rounds, ratios are
 taken within a round. CPU time is that of the server's process, all threads. Only loopback is used, and whatever was
 started here is ended here. bench/tools holds the echo, the upstream and the load generator; bench/peers.py the servers'
@@ -25,10 +25,11 @@ import time
 
 import peers
 from harness import HERE, TOOLS, Bench, machine, made_up, markdown, rss
+from readers import streams as readers
 from reloads import reloads
 from traffic import SCENARIOS, peers_table, versus
 
-PARTS = ["traffic", "hits", "list-size", "start", "reload"]
+PARTS = ["traffic", "hits", "streams", "list-size", "start", "reload"]
 # What --quick sets where the command line does not.
 QUICK = {"rounds": 2, "slice": 0.15, "paced": 0.2, "minutes": 1.0, "sizes": [3500], "reload_sizes": [3500], "long": 100_000,
          "before": 1.0}
@@ -67,6 +68,17 @@ def hits(bench: Bench, own: list) -> list[str]:
         path = os.path.abspath(path)
         servers += [(f"{name} off", peers.Qalqan(name, path, log=False), listed), (f"{name} on", peers.Qalqan(name, path), listed)]
     return versus(bench, "The hit log", servers, ["blocked", "mixed"])
+
+
+def streams(bench: Bench, own: list) -> list[str]:
+    """What each kind of stream costs, without the hit log, everything read or thrown away at once."""
+    listed = made_up(bench.options.names, bench.options.names)
+    with bench.folder() as folder:
+        kinds = readers(folder)
+        servers = [("off", own[1], listed), ("hit log", own[0], listed)]
+        path = os.path.abspath(bench.options.qalqan)
+        servers += [(kind, peers.Qalqan(kind, path, log=False, more=more), listed) for kind, more in kinds.items()]
+        return versus(bench, "Streams", servers, ["blocked"])
 
 
 def list_size(bench: Bench, own: list) -> list[str]:
@@ -138,8 +150,8 @@ def main() -> None:
     os.sched_setaffinity(0, {options.load_core})
     chosen = choose(options)
     own = peers.peers(os.path.abspath(options.qalqan))[:2]
-    if not own[0].path and {"hits", "list-size"} & set(options.parts):
-        sys.exit(f"hits and list-size need {own[0].package}")
+    if not own[0].path and {"hits", "streams", "list-size"} & set(options.parts):
+        sys.exit(f"hits, streams and list-size need {own[0].package}")
     bench = Bench(options)
     bench.slices = {}
     print(f"{', '.join(f'{peer.name} {peer.version()}' for peer in chosen)}; {machine()}.\n", flush=True)
@@ -148,6 +160,7 @@ def main() -> None:
             lines = {
                 "traffic": lambda: peers_table(bench, chosen),
                 "hits": lambda: hits(bench, own),
+                "streams": lambda: streams(bench, own),
                 "list-size": lambda: list_size(bench, own),
                 # With and without log is one to these.
                 "start": lambda: start(bench, [peer for peer in chosen if not peer.name.endswith(("nolog", "nocache"))]),

@@ -93,8 +93,8 @@ class Qalqan(Peer):
 
     reload_by = "file"
 
-    def __init__(self, name, path, log=True):
-        self.name, self.log, self.staged = name, log, None
+    def __init__(self, name, path, log=True, more=""):
+        self.name, self.log, self.more, self.staged = name, log, more, None
         self.path = path if path and os.access(path, os.X_OK) else None
         self.package = f"cargo build --release ({path})"
         self.cached = bool(self.path) and self.knows_cache()
@@ -129,7 +129,7 @@ name = "bench"
 source = "names.txt"
 max_size = "1GiB"
 order = {{ id = "25-01-25/4", authority = "Ministry of Examples" }}
-''')
+{self.more}''')
         return [self.path, "serve", "--config", config]
 
 

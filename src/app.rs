@@ -22,6 +22,7 @@ use crate::admin::{Asked, Socket, SocketError};
 use crate::audit::{self, Audit, By, Event};
 use crate::config::Settings;
 use crate::engine::Engine;
+use crate::event::Sink;
 use crate::fetch;
 use crate::hits::{HitLog, HitLogError, Takers};
 use crate::local::LocalError;
@@ -31,6 +32,7 @@ use crate::serve::{self, BindError, Bound};
 use crate::set::TooManyRules;
 use crate::stats::{Counter, Delta, Live, Stats, Tally, TallySettings};
 use crate::store;
+use crate::stream::{StreamError, Streams};
 use crate::system::{self, ActivationError, Request, Signals};
 use crate::upstream::UpstreamError;
 use crate::util::{Digest, Now};
@@ -73,6 +75,8 @@ pub enum AppError {
     Upstream(UpstreamError),
     /// The hit log.
     Hits(HitLogError),
+    /// A stream of hits.
+    Stream(StreamError),
     /// The ready file.
     Ready(serve::ReadyError),
     /// The system refuses threads, signals or the like.
@@ -96,6 +100,7 @@ impl fmt::Display for AppError {
             Self::Local(errors) => lines(f, errors),
             Self::Upstream(error) => error.fmt(f),
             Self::Hits(error) => error.fmt(f),
+            Self::Stream(error) => error.fmt(f),
             Self::Ready(error) => error.fmt(f),
             Self::System(what, error) => write!(f, "{what}: {error}"),
         }
@@ -136,8 +141,19 @@ pub fn serve(settings: Settings) -> Result<(), Vec<AppError>> {
 /// Builds, runs, drains.
 async fn run(settings: Settings) -> Result<(), Vec<AppError>> {
     let signals = Signals::listen().map_err(|error| vec![AppError::System("cannot take signals", error)])?;
-    let Parts { bound, control, audit, hits, counted: (counts, live), loader, loaded, publisher, engine, stats } =
-        build(&settings)?;
+    let Parts {
+        bound,
+        control,
+        audit,
+        hits,
+        counted: (counts, live),
+        streams,
+        loader,
+        loaded,
+        publisher,
+        engine,
+        stats,
+    } = build(&settings)?;
     let (socket, asked) = control;
     let summary = bound.summary();
     let (published, snapshots) = (publisher.published(), publisher.snapshots());
@@ -148,8 +164,15 @@ async fn run(settings: Settings) -> Result<(), Vec<AppError>> {
     if let Some(path) = &settings.server.ready_file {
         serve::write_ready_file(path, serving.addresses()).map_err(|error| one(AppError::Ready(error)))?;
     }
-    let counters =
-        counters::Writer::start(&settings.state_dir, Arc::clone(&stats), hits.shared_counters(), Arc::clone(&live));
+    let counters = counters::Writer::start(
+        &settings.state_dir,
+        counters::Counted {
+            stats: Arc::clone(&stats),
+            log: hits.shared_counters(),
+            live: Arc::clone(&live),
+            streams: streams.counters(),
+        },
+    );
     let statistics = keep_counts(&settings, counts, &stats).map_err(one)?.map(Arc::new);
     let mut target = publisher;
     let (runner, fetch) = fetch::Runner::new(settings.fetched(), Some(told_of_fetches(Arc::clone(&audit))));
@@ -193,7 +216,12 @@ async fn run(settings: Settings) -> Result<(), Vec<AppError>> {
     refresh.abort();
     drop(engine);
     if let Some(log) = Arc::into_inner(hits) {
-        tokio::task::spawn_blocking(move || log.close()).await.ok();
+        let close = move || {
+            log.close();
+            // Their last hits have come by now.
+            streams.close();
+        };
+        tokio::task::spawn_blocking(close).await.ok();
     }
     // The last hits have been handed on.
     let kept = tokio::task::spawn_blocking(move || statistics.is_none_or(|statistics| statistics.finish(LAST_COUNTS)));
@@ -221,6 +249,7 @@ struct Parts {
     hits: Arc<HitLog>,
     /// What is counted of hits, for who keeps it and for who looks.
     counted: (Option<Receiver<Delta>>, Arc<Live>),
+    streams: Streams,
     loader: Loader,
     loaded: reload::Loaded,
     publisher: Publisher,
@@ -245,15 +274,17 @@ fn build(settings: &Settings) -> Result<Parts, Vec<AppError>> {
         .as_ref()
         .and_then(Option::as_ref)
         .and_then(|_| open_audit(&settings.state_dir).map(Arc::new).map_err(|error| keep(AppError::Audit(error))).ok());
-    let (takers, counts, live) = count_hits(&settings.stats);
+    let streams = Streams::start(&settings.streams).map_err(|error| keep(AppError::Stream(error))).ok();
+    let (streams, sinks) = streams.unzip();
+    let (takers, counts, live) = count_hits(&settings.stats, sinks.unwrap_or_default());
     let hits = HitLog::start(&settings.hits, takers).map(Arc::new).map_err(|error| keep(AppError::Hits(error))).ok();
     if state.is_some() && bound.is_some() {
         let _ = fetch::first(settings.fetched().iter(), FIRST_FETCH);
     }
     let mut loader = Loader::new(Some(settings.state_dir.clone()));
     let loaded = reload::first(settings, &mut loader).map_err(|error| keep(AppError::Lists(error))).ok();
-    let (Some(Some(control)), Some(audit), Some(bound), Some(hits), Some(loaded)) =
-        (control, audit, bound, hits, loaded)
+    let (Some(Some(control)), Some(audit), Some(bound), Some(hits), Some(streams), Some(loaded)) =
+        (control, audit, bound, hits, streams, loaded)
     else {
         // What depends on these is still looked at, so that all problems are told at once.
         errors.extend(publish::routes_errors(settings));
@@ -264,17 +295,17 @@ fn build(settings: &Settings) -> Result<Parts, Vec<AppError>> {
     let now = Now::read().seconds();
     let (publisher, engine) = Publisher::new(settings, own, &loaded, now, Arc::clone(&stats), &hits)?;
     let counted = (counts, live);
-    Ok(Parts { bound, control, audit, hits, counted, loader, loaded, publisher, engine, stats })
+    Ok(Parts { bound, control, audit, hits, counted, streams, loader, loaded, publisher, engine, stats })
 }
 
 /// Who takes hits, what they count for who keeps it, and for who looks.
-fn count_hits(settings: &store::Settings) -> (Takers, Option<Receiver<Delta>>, Arc<Live>) {
+fn count_hits(settings: &store::Settings, sinks: Vec<Box<dyn Sink>>) -> (Takers, Option<Receiver<Delta>>, Arc<Live>) {
     if !settings.enabled {
-        return (Takers::default(), None, Arc::default());
+        return (Takers { count: None, sinks }, None, Arc::default());
     }
     let how = TallySettings { window: settings.window, zone: settings.zone.time_zone().clone() };
     let (tally, counts, live) = Tally::new(how);
-    (Takers { count: Some(Box::new(tally)), sinks: Vec::new() }, Some(counts), live)
+    (Takers { count: Some(Box::new(tally)), sinks }, Some(counts), live)
 }
 
 /// Keeps what is counted of hits, if it is counted.

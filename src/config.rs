@@ -9,6 +9,7 @@ mod problem;
 mod reader;
 mod sections;
 mod stats;
+mod stream;
 mod units;
 mod values;
 mod wording;
@@ -27,7 +28,7 @@ use toml::de::DeTable;
 use self::reader::{MAX_PROBLEMS, Sink, Table};
 use crate::fetch::Source;
 use crate::gate as checks;
-use crate::{cache, history, hits, limit, list, local, policy, serve, store, upstream};
+use crate::{cache, history, hits, limit, list, local, policy, serve, store, stream as streams, upstream};
 
 /// `state_dir`
 const STATE_DIR: &str = "state";
@@ -63,6 +64,8 @@ pub struct Settings {
     pub hits: hits::Settings,
     /// What is counted, and how long it is kept.
     pub stats: store::Settings,
+    /// Who else is told of hits.
+    pub streams: Vec<streams::Settings>,
     /// How many versions of each list are kept.
     pub history: history::Limits,
     /// Watching.
@@ -183,6 +186,7 @@ impl Settings {
             ("list", self.lists != new.lists),
             ("hits", self.hits != new.hits),
             ("stats", self.stats != new.stats),
+            ("stream", self.streams != new.streams),
             ("history", self.history != new.history),
             ("reload", self.reload != new.reload),
         ];
@@ -223,6 +227,7 @@ impl Settings {
             ("stats.hours", self.stats.hours != new.stats.hours),
             ("stats.days", self.stats.days != new.stats.days),
             ("stats.max_size", self.stats.max_size != new.stats.max_size),
+            ("stream", self.streams != new.streams),
         ];
         keys.into_iter().filter(|&(_, differs)| differs).map(|(key, _)| key).collect()
     }
@@ -245,6 +250,7 @@ fn read(mut top: Table<'_>, path: &Path) -> Settings {
     gate.own = gate::own_names(&local, &answer, &lists);
     let hits = sections::hits(top.table("hits"), folder);
     let stats = stats::read(top.table("stats"));
+    let streams = stream::read(&mut top, folder, &lists);
     let history = sections::history(top.table("history"));
     let reload = sections::reload(top.table("reload"));
     let orders = sections::orders(top.table("orders"));
@@ -263,6 +269,7 @@ fn read(mut top: Table<'_>, path: &Path) -> Settings {
         lists,
         hits,
         stats,
+        streams,
         history,
         reload,
         orders,

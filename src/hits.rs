@@ -19,6 +19,12 @@ mod rotate;
 mod rrtype;
 mod writer;
 
+pub use client::Shown;
+pub use file::{LogFile, Wrote};
+pub use line::{Lines, Time};
+pub use name::push_shown;
+pub use reason::json_fields;
+pub use rotate::{free_name, prune};
 pub use rrtype::type_name;
 
 use std::fmt;
@@ -33,7 +39,6 @@ use std::time::Duration;
 use crate::event::{Attribution, Count, Form, Hit, Outcome, Sink};
 use crate::util::Now;
 use attribution::Attributions;
-use file::LogFile;
 use overflow::{Rest, Table};
 use pump::Pump;
 use ring::{Consumer, Producer, ring};

@@ -26,6 +26,7 @@
 //! | 2 | [`local`] | names answered here and never forwarded |
 //! | 2 | [`stats`] | exact counters; hits, attempts and clients for reports |
 //! | 2 | [`hits`] | hits on their way to the log, the counts and streams |
+//! | 2 | [`stream`] | hits as they come, for collectors and SIEMs |
 //! | 2 | [`audit`] | the hash-chained log of what was decided, when and by whom |
 //! | 2 | [`history`] | every accepted version of every list |
 //! | 3 | [`gate`] | the checks between a freshly read list and the snapshot |
@@ -96,6 +97,7 @@ pub mod signature;
 pub mod snapshot;
 pub mod stats;
 pub mod store;
+pub mod stream;
 pub mod system;
 pub mod upstream;
 pub mod util;

@@ -15,6 +15,9 @@ pub use mmsg::{BATCH, Batch, Datagram, Poller};
 use std::io;
 use std::net::{SocketAddr, TcpListener, UdpSocket as StdUdpSocket};
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
+use std::os::unix::net::UnixStream;
+use std::path::Path;
+use std::time::Duration;
 
 use socket2::{Domain, Protocol, SockAddr, Socket, Type};
 
@@ -115,6 +118,28 @@ pub fn listen_tcp(address: SocketAddr) -> io::Result<TcpListener> {
     socket.bind(&SockAddr::from(address))?;
     socket.listen(BACKLOG)?;
     adopt_tcp(socket)
+}
+
+/// Connects to a stream socket in the file system, waiting no longer than `timeout` for one whose backlog is full.
+///
+/// # Errors
+/// As the system says; `WouldBlock` when the time is over.
+pub fn connect_unix(path: &Path, timeout: Duration) -> io::Result<UnixStream> {
+    let socket = Socket::new(Domain::UNIX, Type::STREAM, None)?;
+    // Linux takes this for the time to connect as well (unix(7) leaves it to socket(7)).
+    socket.set_write_timeout(Some(timeout))?;
+    socket.connect(&SockAddr::unix(path)?)?;
+    Ok(socket.into())
+}
+
+/// This host's name; `None` if it has none, or none in UTF-8.
+pub fn host_name() -> Option<String> {
+    let mut buffer = [0_u8; 256];
+    // SAFETY: the call writes at most as many octets as it is told the live buffer has.
+    #[expect(unsafe_code)]
+    let failed = unsafe { libc::gethostname(buffer.as_mut_ptr().cast(), buffer.len()) } != 0;
+    let name = buffer.split(|&octet| octet == 0).next().filter(|name| !failed && !name.is_empty())?;
+    String::from_utf8(name.to_vec()).ok()
 }
 
 /// A socket that the service manager opened for us.

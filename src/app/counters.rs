@@ -12,6 +12,7 @@ use super::replace::replace;
 use crate::event::Outcome;
 use crate::hits;
 use crate::stats::{Live, Stats, Totals};
+use crate::stream;
 use crate::util::{Now, Throttle};
 
 /// How often the file is written, if something has changed.
@@ -32,6 +33,8 @@ struct Content {
     totals: Totals,
     hit_log: HitLog,
     hits: Hits,
+    /// Streams of hits, in the order of the configuration.
+    streams: Vec<Stream>,
 }
 
 /// What the statistics made of the hits; at most a second behind the rest.
@@ -59,9 +62,28 @@ struct HitLog {
     rotations: u64,
 }
 
+/// A stream's counters.
+#[derive(PartialEq, Serialize)]
+struct Stream {
+    name: Box<str>,
+    connected: bool,
+    connects: u64,
+    sent: u64,
+    lost_full: u64,
+    lost_write: u64,
+}
+
+/// Whose counters the file has, to be read again and again.
+pub struct Counted {
+    pub stats: Arc<Stats>,
+    pub log: Arc<hits::Counters>,
+    pub live: Arc<Live>,
+    pub streams: Vec<Arc<stream::Counters>>,
+}
+
 impl Writer {
     /// Starts on the current runtime.
-    pub fn start(state_dir: &Path, stats: Arc<Stats>, log: Arc<hits::Counters>, live: Arc<Live>) -> Self {
+    pub fn start(state_dir: &Path, counted: Counted) -> Self {
         let path = state_dir.join("counters.json");
         let (stop, mut stopped) = oneshot::channel();
         let task = tokio::spawn(async move {
@@ -69,7 +91,7 @@ impl Writer {
             let mut last = None;
             loop {
                 let ended = tokio::time::timeout(PERIOD, &mut stopped).await.is_ok();
-                let content = content(&stats, &log, &live);
+                let content = content(&counted);
                 if last.as_ref() != Some(&content) {
                     let (path, bytes) = (path.clone(), serde_json::to_vec_pretty(&content).unwrap_or_default());
                     let written = tokio::task::spawn_blocking(move || replace(&path, &bytes)).await;
@@ -82,7 +104,7 @@ impl Writer {
                     }
                 }
                 if ended {
-                    return stats.totals();
+                    return counted.stats.totals();
                 }
             }
         });
@@ -97,11 +119,11 @@ impl Writer {
 }
 
 /// The counters now.
-fn content(stats: &Stats, log: &hits::Counters, live: &Live) -> Content {
-    let (log, live) = (log.read(), live.read());
+fn content(counted: &Counted) -> Content {
+    let (log, live) = (counted.log.read(), counted.live.read());
     Content {
         pid: std::process::id(),
-        totals: stats.totals(),
+        totals: counted.stats.totals(),
         hit_log: HitLog {
             written: log.written,
             dropped_full: log.dropped_full,
@@ -117,5 +139,19 @@ fn content(stats: &Stats, log: &hits::Counters, live: &Live) -> Content {
             attempts_evicted: live.attempts_evicted,
             clients_refused: live.clients_refused,
         },
+        streams: counted.streams.iter().map(|counters| stream(counters)).collect(),
+    }
+}
+
+/// The counters of a stream now.
+fn stream(counters: &stream::Counters) -> Stream {
+    let now = counters.read();
+    Stream {
+        name: counters.name().into(),
+        connected: now.connected,
+        connects: now.connects,
+        sent: now.sent,
+        lost_full: now.lost_full,
+        lost_write: now.lost_write,
     }
 }

@@ -79,14 +79,17 @@ const MAX_ZONES: usize = 1000;
 const MAX_HOST_ADDRESSES: usize = 16;
 /// `file` of the hit log.
 const HITS_FILE: &str = "hits.jsonl";
+/// `clients`, of streams as well.
+pub(super) const CLIENTS: [(&str, Clients); 4] =
+    [("full", Clients::Full), ("truncate", Clients::Truncate), ("hash", Clients::Hash), ("none", Clients::None)];
 /// `clients`: what tells networks apart but not people.
-const HITS_CLIENTS: Clients = Clients::Truncate;
+pub(super) const HITS_CLIENTS: Clients = Clients::Truncate;
 /// `max_size` of the hit log.
-const HITS_SIZE: Limits<u64> = Limits { default: 100 << 20, min: 1 << 10, max: 1 << 40 };
+pub(super) const HITS_SIZE: Limits<u64> = Limits { default: 100 << 20, min: 1 << 10, max: 1 << 40 };
 /// `max_age` of the hit log.
-const HITS_AGE: Limits<Duration> = Limits { default: secs(86_400), min: secs(60), max: secs(366 * 86_400) };
+pub(super) const HITS_AGE: Limits<Duration> = Limits { default: secs(86_400), min: secs(60), max: secs(366 * 86_400) };
 /// `keep`
-const HITS_KEEP: Limits<usize> = Limits { default: 7, min: 0, max: 10_000 };
+pub(super) const HITS_KEEP: Limits<usize> = Limits { default: 7, min: 0, max: 10_000 };
 /// `versions` of each list: a year of working days.
 const HISTORY_VERSIONS: Limits<usize> = Limits { default: 250, min: 1, max: 100_000 };
 /// `size` of each list's history: hundreds of versions of the largest lists, compressed.
@@ -222,8 +225,6 @@ fn zone_name<'n>(zone: &mut Table<'_>, mut others: impl Iterator<Item = &'n Name
 
 /// `[hits]`
 pub(super) fn hits(mut table: Table<'_>, folder: &Path) -> hits::Settings {
-    const CLIENTS: [(&str, Clients); 4] =
-        [("full", Clients::Full), ("truncate", Clients::Truncate), ("hash", Clients::Hash), ("none", Clients::None)];
     let file = table.text("file", optional_path(folder)).unwrap_or_else(|| Some(folder.join(HITS_FILE)));
     let settings = hits::Settings {
         file,

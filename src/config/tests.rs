@@ -177,7 +177,7 @@ fn all_problems_are_told_at_once_with_their_place() {
         found,
         [
             "1:1: unknown key \"state_dri\"; perhaps \"state_dir\" is meant; known are: state_dir, start_without_lists, \
-             server, upstream, cache, local, zone, answer, gate, list, hits, stats, history, reload, orders",
+             server, upstream, cache, local, zone, answer, gate, list, hits, stats, stream, history, reload, orders",
             "3:1: unknown key \"lsiten\" in [server]; perhaps \"listen\" is meant; known are: listen, allow_from, workers, \
              pin, ready_file, tcp",
             "4:11: [server] workers = \"4\": expected a whole number, found a text",
@@ -189,7 +189,7 @@ fn all_problems_are_told_at_once_with_their_place() {
             "10:11: [upstream] timeout = \"2x\": not a duration; write a whole number and a unit: 500ms, 2s, 5m, 1h, 7d",
             "11:11: [upstream] servers = […]: at least 1 is needed",
             "12:2: unknown section \"cash\"; perhaps \"cache\" is meant; known are: state_dir, \
-             start_without_lists, server, upstream, cache, local, zone, answer, gate, list, hits, stats, history, reload, orders",
+             start_without_lists, server, upstream, cache, local, zone, answer, gate, list, hits, stats, stream, history, reload, orders",
             "15:10: [reload] rescan = \"1ms\": must be from 1s to 1d",
             "16:9: [reload] quiet = 5: expected a text in quotes, found a whole number",
         ]
@@ -262,6 +262,21 @@ fn mistakes_have_texts_that_help() {
         ("[gate]\npublic_suffixes = \"drop\"", "2:19", "choices are \"hold\", \"enforce\""),
         ("[gate]\nmax_growth = \"double\"", "2:14", "write it like 50% or 300%"),
         ("[gate]\nmin_entries = 5\nmax_entries = 4", "1:1", "no version of a list would do"),
+        ("[[stream]]\nkind = \"dnstap\"", "1:1", "`to` is missing; write it like"),
+        ("[[stream]]\nto = \"-\"", "1:1", "`kind` is missing"),
+        ("[[stream]]\nkind = \"dnstap\"\nto = \"-\"", "3:6", "kind = \"dnstap\" goes to unix:, tcp: or file:"),
+        ("[[stream]]\nkind = \"syslog\"\nto = \"file:a\"", "3:6", "goes to unix:, tcp: or udp:"),
+        ("[[stream]]\nkind = \"cef\"\nto = \"udp:siem.example:514\"", "3:6", "an IP address and a port are needed"),
+        ("[[stream]]\nkind = \"cef\"\nto = \"/var/log/cef\"", "3:6", "not a place for a stream; choices are"),
+        ("[[stream]]\nkind = \"json\"\nlists = [\"a\"]", "3:10", "no [[list]] of this name"),
+        ("[[stream]]\nkind = \"json\"\noutcomes = [\"passed\"]", "3:13", "choices are \"blocked\", \"shadow\""),
+        ("[[stream]]\nkind = \"json\"\nkeep = 3", "3:8", "keep is only for files"),
+        ("[[stream]]\nkind = \"json\"\nqueue = \"1B\"", "3:9", "must be from 64KiB to 1GiB"),
+        (
+            "[[stream]]\nkind = \"json\"\nto = \"-\"\n[[stream]]\nkind = \"cef\"\nto = \"-\"",
+            "6:6",
+            "another stream goes there",
+        ),
         ("[hits]\nmax_size = \"1B\"", "2:12", "must be from 1KiB to 1024GiB"),
         (
             "[[list]]\nname = \"a\"\nsource = \"a\"\nanswer = { modus = \"drop\" }",

@@ -13,8 +13,8 @@ const REMEMBERED: usize = 512;
 /// The longest text: an IPv6 network in quotes.
 const TEXT: usize = "\"ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff/56\"".len();
 
-/// Says what may be written of a client, as JSON.
-pub(super) struct Shown {
+/// Says what may be written of a client.
+pub struct Shown {
     mask: Mask,
     known: Box<[Known]>,
     text: String,
@@ -29,14 +29,24 @@ struct Known {
 }
 
 impl Shown {
-    /// See [`Mask::new`].
-    pub(super) fn new(clients: Clients) -> Self {
+    /// With a key of its own for hashes.
+    pub fn new(clients: Clients) -> Self {
         let nobody = Known { client: None, len: 0, text: [0; TEXT] };
         Self { mask: Mask::new(clients), known: vec![nobody; REMEMBERED].into(), text: String::new() }
     }
 
+    /// As much of the address as may be known; `None` where nothing may, or only a hash.
+    pub fn address(&self, client: IpAddr) -> Option<IpAddr> {
+        self.mask.cut(client).filter(|_| self.mask.clients != Clients::Hash)
+    }
+
+    /// What [`Self::json`] has between its quotes, if anything.
+    pub fn text(&mut self, client: IpAddr) -> Option<&[u8]> {
+        self.json(client).strip_prefix(b"\"")?.strip_suffix(b"\"")
+    }
+
     /// A string, or `null`.
-    pub(super) fn json(&mut self, client: IpAddr) -> &[u8] {
+    pub fn json(&mut self, client: IpAddr) -> &[u8] {
         let Some(client) = self.mask.cut(client) else { return b"null" };
         let known = &mut self.known[place(client)];
         if known.client != Some(client) {

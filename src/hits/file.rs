@@ -15,7 +15,7 @@ use crate::util::{Now, Throttle};
 const ROTATE_AGAIN: i64 = 60_000;
 
 /// The file lines go to.
-pub(super) struct LogFile {
+pub struct LogFile {
     path: PathBuf,
     max_size: u64,
     max_age_ms: i64,
@@ -41,16 +41,19 @@ struct Open {
 }
 
 /// What came of [`LogFile::write`].
-pub(super) struct Wrote {
+pub struct Wrote {
     /// Bytes of whole lines that are in the file; never part of a line.
-    pub(super) bytes: usize,
+    pub bytes: usize,
     /// Why not all of them.
-    pub(super) error: Option<io::Error>,
+    pub error: Option<io::Error>,
 }
 
 impl LogFile {
     /// Opens `path` for appending, or creates it, and removes surplus rotated files.
-    pub(super) fn open(path: &Path, settings: &Settings, counters: Arc<Counters>, now: Now) -> io::Result<Self> {
+    ///
+    /// # Errors
+    /// What the system says, or it is something other than a file.
+    pub fn open(path: &Path, settings: &Settings, counters: Arc<Counters>, now: Now) -> io::Result<Self> {
         let log = Self {
             path: path.to_owned(),
             max_size: settings.max_size,
@@ -70,12 +73,12 @@ impl LogFile {
     }
 
     /// As the operator wrote it.
-    pub(super) fn path(&self) -> &Path {
+    pub fn path(&self) -> &Path {
         &self.path
     }
 
     /// Appends `lines`, which ends with a newline, rotating between two lines where the size asks for it.
-    pub(super) fn write(&mut self, lines: &[u8], now: Now) -> Wrote {
+    pub fn write(&mut self, lines: &[u8], now: Now) -> Wrote {
         let mut bytes = 0;
         while let Some(rest) = lines.get(bytes..).filter(|rest| !rest.is_empty()) {
             match self.write_some(rest, now) {
@@ -88,7 +91,10 @@ impl LogFile {
     }
 
     /// To be called about once a second: a file that was moved or deleted is made anew, one that is old is rotated.
-    pub(super) fn tick(&mut self, now: Now) -> io::Result<()> {
+    ///
+    /// # Errors
+    /// What the system says.
+    pub fn tick(&mut self, now: Now) -> io::Result<()> {
         let len = self.find(now)?;
         let Some(open) = self.open.as_mut().filter(|open| open.regular && len > 0) else { return Ok(()) };
         // A clock set back must not postpone the rotation by the length of the jump.
@@ -163,7 +169,7 @@ impl LogFile {
                 self.failed_ms = Some(now.unix_ms);
                 self.counters.rotations_failed.fetch_add(1, Ordering::Relaxed);
                 let path = self.path.display();
-                tracing::warn!("cannot rotate the hit log {path}: {error}; it grows on. Is its folder writable?");
+                tracing::warn!("cannot rotate {path}: {error}; it grows on. Is its folder writable?");
                 false
             }
         }
@@ -174,7 +180,7 @@ impl LogFile {
         if let Err(error) = rotate::prune(real, self.keep)
             && self.warnings.pass(now).is_some()
         {
-            tracing::warn!("cannot remove old files of the hit log {}: {error}", self.path.display());
+            tracing::warn!("cannot remove old files of {}: {error}", self.path.display());
         }
     }
 }

@@ -9,23 +9,23 @@ use super::rrtype::type_name;
 use crate::event::{Hit, Transport};
 
 /// Writes lines, with the memory that takes.
-pub(super) struct Lines {
+pub struct Lines {
     clients: Shown,
     time: Time,
 }
 
 impl Lines {
     /// With nothing remembered.
-    pub(super) fn new(clients: Clients) -> Self {
+    pub fn new(clients: Clients) -> Self {
         Self { clients: Shown::new(clients), time: Time::default() }
     }
 
     /// Appends the line of `hit`, newline included; the order of the fields here is their order in the file.
     ///
     /// A busy server writes a hundred thousand lines a second beside its workers, so what a rule always says was made
-    /// into JSON once ([`Known::fields`](super::reason::Known), `fields` here), as was how a client is shown, and the
+    /// into JSON once (`fields`, see [`json_fields`](super::json_fields)), as was how a client is shown, and the
     /// rest is put together by hand.
-    pub(super) fn push(&mut self, hit: &Hit<'_>, fields: &[u8], out: &mut Vec<u8>) {
+    pub fn push(&mut self, hit: &Hit<'_>, fields: &[u8], out: &mut Vec<u8>) {
         out.extend_from_slice(b"{\"time\":\"");
         out.extend_from_slice(self.time.show(hit.unix_ms).as_bytes());
         out.extend_from_slice(b"\",\"client\":");
@@ -50,7 +50,7 @@ impl Lines {
 
 /// RFC 3339, UTC, milliseconds; within a second only the last digits are written anew.
 #[derive(Default)]
-struct Time {
+pub struct Time {
     text: String,
     /// The second that `text` stands for.
     second: Option<i64>,
@@ -60,7 +60,7 @@ struct Time {
 
 impl Time {
     /// The time as text; one that no calendar knows becomes the nearest one it does.
-    fn show(&mut self, unix_ms: i64) -> &str {
+    pub fn show(&mut self, unix_ms: i64) -> &str {
         if self.unix_ms == unix_ms && self.second.is_some() {
             return &self.text;
         }

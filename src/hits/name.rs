@@ -2,6 +2,18 @@
 
 use crate::name;
 
+/// Appends a lower-case wire name as a zone file has it, without the trailing dot: printable ASCII and nothing else.
+pub fn push_shown(wire: &[u8], out: &mut Vec<u8>) {
+    let before = out.len();
+    if push_plain(wire, out).is_none() {
+        out.truncate(before);
+        let mut text = String::new();
+        // Writing to a String cannot fail.
+        let _ = name::show(wire, &mut text);
+        out.extend_from_slice(text.as_bytes());
+    }
+}
+
 /// Appends a lower-case wire name as it stands between the quotes of a JSON string.
 pub(super) fn push_name(wire: &[u8], out: &mut Vec<u8>) {
     let before = out.len();

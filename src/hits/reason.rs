@@ -266,6 +266,11 @@ fn heap(causes: &[Cause]) -> usize {
     size_of::<Why>() + size_of::<Known>() + causes.iter().map(one).sum::<usize>()
 }
 
+/// What of a line's fields a reason says, for [`Lines`](super::Lines).
+pub fn json_fields(why: &Why) -> Box<[u8]> {
+    fields(&Reason::new(&why.causes), why.subject.outcome)
+}
+
 /// The fields of a reason, without the braces around them, and what always follows.
 fn fields(reason: &Reason<'_>, outcome: Outcome) -> Box<[u8]> {
     // Strings, numbers and arrays of them into memory: serde_json has nothing to refuse here.
@@ -273,7 +278,9 @@ fn fields(reason: &Reason<'_>, outcome: Outcome) -> Box<[u8]> {
     let fields = json.strip_prefix(b"{").and_then(|json| json.strip_suffix(b"}")).unwrap_or_default();
     let rest = match outcome {
         Outcome::Shadow => &b",\"mode\":\"shadow\",\"answer\":\""[..],
-        Outcome::Blocked | Outcome::Excepted => b",\"mode\":\"enforce\",\"answer\":\"",
+        Outcome::Blocked => b",\"mode\":\"enforce\",\"answer\":\"",
+        // Only streams have these.
+        Outcome::Excepted => b",\"mode\":\"excepted\",\"answer\":\"",
     };
     [fields, rest].concat().into()
 }

@@ -20,7 +20,10 @@ const FORMAT: &str = "%Y-%m-%dT%H%M%SZ";
 const MAX_SECOND: u32 = 10_000;
 
 /// A name for what `live` has held until `now` that no file bears yet.
-pub(super) fn free_name(live: &Path, now: Now) -> io::Result<PathBuf> {
+///
+/// # Errors
+/// What the system says, or there is none in this second.
+pub fn free_name(live: &Path, now: Now) -> io::Result<PathBuf> {
     let at = Timestamp::from_second(now.seconds().0).unwrap_or_default().strftime(FORMAT).to_string();
     let (stem, extension) = parts(live);
     for number in 1..=MAX_SECOND {
@@ -37,7 +40,10 @@ pub(super) fn free_name(live: &Path, now: Now) -> io::Result<PathBuf> {
 }
 
 /// Removes all but the newest `keep` rotated files of `live`. Files it cannot be sure of are left alone.
-pub(super) fn prune(live: &Path, keep: usize) -> io::Result<()> {
+///
+/// # Errors
+/// What the system says.
+pub fn prune(live: &Path, keep: usize) -> io::Result<()> {
     let folder = live.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let mut rotated = Vec::new();
     for entry in fs::read_dir(folder)? {

@@ -83,3 +83,22 @@ fn an_address_in_use_is_noticed_in_spite_of_reuse_port() {
     UdpSocket::bind(first.local()).expect("a second worker may bind");
     assert_eq!(first.local().ip(), IpAddr::V4(Ipv4Addr::LOCALHOST));
 }
+
+#[test]
+fn this_host_has_the_name_the_system_says() {
+    let said = std::fs::read_to_string("/proc/sys/kernel/hostname").expect("Linux says");
+    assert_eq!(host_name().as_deref(), Some(said.trim()));
+}
+
+#[test]
+fn a_reader_that_accepts_nobody_is_not_waited_for() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("reader");
+    let socket = Socket::new(Domain::UNIX, Type::STREAM, None).expect("a socket");
+    socket.bind(&SockAddr::unix(&path).expect("a path")).expect("bound");
+    socket.listen(1).expect("listening");
+    let tries: Vec<_> = (0..8).map(|_| connect_unix(&path, Duration::from_millis(20))).collect();
+    let error = tries.iter().find_map(|tried| tried.as_ref().err()).expect("the backlog is full");
+    assert_eq!(error.kind(), io::ErrorKind::WouldBlock);
+    assert!(tries[0].is_ok(), "the first found room");
+}
