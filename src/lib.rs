@@ -93,6 +93,7 @@ pub mod set;
 pub mod signature;
 pub mod snapshot;
 pub mod stats;
+pub mod store;
 pub mod system;
 pub mod upstream;
 pub mod util;

@@ -1,0 +1,3 @@
+//! Statistics in one SQLite file.
+
+pub mod read;
