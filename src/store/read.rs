@@ -116,14 +116,19 @@ impl Reader {
     /// and time add up; they come in no order.
     fn each(&self, plan: &Plan, mut take: impl FnMut(i64, Level, i64, Counts)) -> Result<(), Why> {
         for piece in &plan.pieces {
-            match piece.level {
-                Level::Minute => self.rows("minute", "at", *piece, &mut take)?,
-                Level::Hour => self.hours(*piece, &mut take)?,
-                Level::Day => self.rows("day", "at", *piece, &mut take)?,
-            }
+            self.piece(*piece, &mut take)?;
         }
         let all = Piece { level: Level::Minute, from: plan.span.from, to: plan.span.to };
         self.rows("pending", "minute", all, &mut take)
+    }
+
+    /// Every row of one piece.
+    fn piece(&self, piece: Piece, take: &mut impl FnMut(i64, Level, i64, Counts)) -> Result<(), Why> {
+        match piece.level {
+            Level::Minute => self.rows("minute", "at", piece, take),
+            Level::Hour => self.hours(piece, take),
+            Level::Day => self.rows("day", "at", piece, take),
+        }
     }
 
     /// Rows of one time each.
@@ -209,38 +214,64 @@ fn open(path: &Path) -> Result<Reader, Why> {
     }
     let about = about(&db)?;
     let zone = zone(&about.time_zone).ok_or_else(|| Why::Odd(format!("{} is no time zone this system knows", about.time_zone)))?;
-    let days = Days::new(zone);
-    let min = |sql: &str| db.query_row(sql, (), |row| row.get::<_, Option<i64>>(0));
-    let [minute, day] = [min("SELECT min(at) FROM minute")?, min("SELECT min(at) FROM day")?];
-    let hour = first_hour(&db)?;
-    let kept = Kept {
-        minutes: complete(minute, hour, |minute| minute.div_euclid(60)),
-        hours: complete(hour, day, |hour| days.of(hour.saturating_mul(60))),
-    };
-    let first_day = [day, min("SELECT min(day) FROM pending")?].into_iter().flatten().min();
-    Ok(Reader { path: path.to_owned(), about, days, kept, first_day, db })
+    let kept = Kept { minutes: i64::MIN, hours: i64::MIN };
+    let mut reader = Reader { path: path.to_owned(), about, days: Days::new(zone), kept, first_day: None, db };
+    reader.look()?;
+    Ok(reader)
 }
 
-/// From when on a level has everything, by the first row of it and of the coarser one: if these are of the same time,
-/// nothing was removed yet; else the first row is the first that was not.
-fn complete(fine: Option<i64>, coarse: Option<i64>, of: impl Fn(i64) -> i64) -> i64 {
-    match (fine, coarse) {
-        (Some(fine), Some(coarse)) if of(fine) > coarse => fine,
-        (None, Some(_)) => i64::MAX,
-        _ => i64::MIN,
+impl Reader {
+    /// Finds out from when on each level has everything.
+    ///
+    /// What a level has is what was not removed by its age. So from its first row on nothing is missing; and nothing is
+    /// at all if that row is of the first time the next coarser level knows, and adds up to the same there.
+    fn look(&mut self) -> Result<(), Why> {
+        let min = |sql: &str| self.db.query_row(sql, (), |row| row.get::<_, Option<i64>>(0));
+        let [minute, day] = [min("SELECT min(at) FROM minute")?, min("SELECT min(at) FROM day")?];
+        let first_day = [day, min("SELECT min(day) FROM pending")?].into_iter().flatten().min();
+        let all = |level, from, to| Piece { level, from, to };
+        let hours = match (self.first_hour()?, day) {
+            (_, None) => i64::MIN,
+            (None, Some(_)) => i64::MAX,
+            (Some(hour), Some(day)) => {
+                let (from, to) = (self.days.start(day).div_euclid(60), self.days.start(day + 1).div_euclid(60));
+                let same = self.sum(all(Level::Hour, from, to))? == self.sum(all(Level::Day, day, day + 1))?;
+                if same { i64::MIN } else { hour }
+            }
+        };
+        let minutes = match (minute, day) {
+            (_, None) => i64::MIN,
+            (None, Some(_)) => i64::MAX,
+            (Some(minute), Some(_)) => {
+                let hour = minute.div_euclid(60);
+                let first = self.first_hour()? == Some(hour);
+                let of_hour = all(Level::Minute, hour * 60, hour * 60 + 60);
+                let same = first && self.sum(of_hour)? == self.sum(all(Level::Hour, hour, hour + 1))?;
+                if same { hours.saturating_mul(60) } else { minute }
+            }
+        };
+        (self.kept, self.first_day) = (Kept { minutes, hours }, first_day);
+        Ok(())
     }
-}
 
-/// The first hour with hits.
-fn first_hour(db: &Connection) -> Result<Option<i64>, rusqlite::Error> {
-    const SQL: &str = "SELECT block, sum(hits0), sum(hits1), sum(hits2), sum(hits3), sum(hits4), sum(hits5) \
-        FROM hour_block WHERE block = (SELECT min(block) FROM hour_block) GROUP BY block";
-    let first = |row: &rusqlite::Row<'_>| {
-        let block: i64 = row.get(0)?;
-        let mut hours = (0..6_i64).filter_map(|hour| Some(hour).filter(|_| count(row, 1 + hour as usize).is_ok_and(|hits| hits > 0)));
-        Ok(block * 6 + hours.next().unwrap_or(0))
-    };
-    db.query_row(SQL, (), first).optional()
+    /// The first hour with hits.
+    fn first_hour(&self) -> Result<Option<i64>, Why> {
+        const SQL: &str = "SELECT block, sum(hits0), sum(hits1), sum(hits2), sum(hits3), sum(hits4), sum(hits5) \
+            FROM hour_block WHERE block = (SELECT min(block) FROM hour_block) GROUP BY block";
+        let first = |row: &rusqlite::Row<'_>| {
+            let hit = |hour: &i64| count(row, 1 + *hour as usize).is_ok_and(|hits| hits > 0);
+            Ok(row.get::<_, i64>(0)? * 6 + (0..6).find(hit).unwrap_or(0))
+        };
+        Ok(self.db.query_row(SQL, (), first).optional()?)
+    }
+
+    /// Hits in rows of one level.
+    fn sum(&self, piece: Piece) -> Result<u64, Why> {
+        let mut sum = 0_u64;
+        let mut take = |_, _, _, counts: Counts| sum = sum.saturating_add(counts.hits);
+        self.piece(piece, &mut take)?;
+        Ok(sum)
+    }
 }
 
 /// A connection that cannot write, in a transaction.

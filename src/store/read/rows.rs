@@ -155,19 +155,24 @@ impl Reader {
         let mut moment = moment;
         if moment.level == Level::Day {
             let end = self.days.start(self.days.of(moment.minute) + 1);
-            let (from, to) = (moment.minute.div_euclid(60), (end + 59).div_euclid(60));
-            let hour = if from >= self.kept.hours { self.hour(from, to, subjects, last)? } else { None };
+            // An hour that belongs to two days does not say to which its hits do.
+            if moment.minute % 60 != 0 || end % 60 != 0 {
+                return Ok(moment);
+            }
+            let (from, to) = (moment.minute.div_euclid(60), end.div_euclid(60));
+            // What goes first is the beginning: whatever is left has the last hit.
+            let hour = if last || from >= self.kept.hours { self.hour(from, to, subjects, last)? } else { None };
             let Some(hour) = hour else { return Ok(moment) };
-            moment = Moment { minute: (hour * 60).max(moment.minute), level: Level::Hour };
+            moment = Moment { minute: hour * 60, level: Level::Hour };
         }
         let hour = moment.minute.div_euclid(60);
-        if moment.level == Level::Hour && hour * 60 >= self.kept.minutes {
+        if moment.level == Level::Hour && (last || hour * 60 >= self.kept.minutes) {
             let mut found = None;
             let mut statement = self.db.prepare_cached("SELECT 1 FROM minute WHERE at = ?1 AND subject = ?2")?;
             for at in 0..60 {
                 let minute = hour * 60 + if last { 59 - at } else { at };
                 for &subject in subjects {
-                    if minute >= moment.minute && found.is_none() && statement.exists((minute, subject))? {
+                    if found.is_none() && statement.exists((minute, subject))? {
                         found = Some(minute);
                     }
                 }

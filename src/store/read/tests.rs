@@ -5,7 +5,6 @@ use rusqlite::Connection;
 use tempfile::TempDir;
 
 use super::*;
-use crate::event::Outcome;
 
 #[path = "../../../tests/support/statistics.rs"]
 mod statistics;
@@ -205,7 +204,7 @@ fn a_zone_is_a_name_or_an_offset() {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(64))]
+    #![proptest_config(ProptestConfig::with_cases(48))]
 
     #[test]
     fn sums_are_those_of_a_plain_list_of_hits(
