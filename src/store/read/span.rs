@@ -101,9 +101,13 @@ impl Days {
 
     /// The first minute of a day.
     pub fn start(&self, day: i64) -> i64 {
-        let midnight = self.date(day).at(0, 0, 0, 0);
-        let begins = self.zone.to_timestamp(midnight).unwrap_or(if day < 0 { Timestamp::MIN } else { Timestamp::MAX });
-        begins.as_second().div_euclid(60)
+        self.start_of(self.date(day))
+    }
+
+    /// The same of a day of the calendar.
+    pub fn start_of(&self, date: Date) -> i64 {
+        let nearest = if date < EPOCH { Timestamp::MIN } else { Timestamp::MAX };
+        self.zone.to_timestamp(date.at(0, 0, 0, 0)).unwrap_or(nearest).as_second().div_euclid(60)
     }
 
     /// The first minute of the day a minute is in.
@@ -115,6 +119,13 @@ impl Days {
     pub fn ceil(&self, minute: i64) -> i64 {
         let floor = self.floor(minute);
         if floor == minute { floor } else { self.start(self.of(minute) + 1) }
+    }
+
+    /// A minute as RFC 3339 has it, but for the seconds: `2026-11-24T14:05+05:00`.
+    pub fn text(&self, minute: i64) -> String {
+        let zoned = timestamp(minute).to_zoned(self.zone.clone());
+        let offset = if zoned.offset().is_zero() { "Z" } else { "%:z" };
+        zoned.strftime(&format!("%Y-%m-%dT%H:%M{offset}")).to_string()
     }
 
     /// A day in the calendar; one that no calendar knows becomes the nearest one it does.
