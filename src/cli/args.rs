@@ -20,7 +20,6 @@ pub(super) use self::audit::{AuditVerb, ExportArgs, ExportFormat, LogArg, NameAr
 pub(super) use self::held::{DismissArgs, HeldArgs, ReleaseArgs, UndecideArgs};
 pub(super) use self::lists::{DiffArgs, ListsVerb, RollbackArgs, TrialArgs, UnpinArgs, VersionsArgs};
 pub(super) use self::orders::{OrdersArgs, OrdersVerb};
-pub(super) use self::period::When;
 pub(super) use self::report::{Format, Lang, ReportArgs, Step};
 pub(super) use self::stats::{By, StatsArgs};
 use super::probe::{self, ProbeArgs};

@@ -60,13 +60,15 @@ struct Ranking {
     count: usize,
 }
 
-/// One line of it.
+/// One line of it, and of the head of a report.
 #[derive(Debug, Serialize)]
-struct Line {
+pub(in crate::cli) struct Line {
     #[serde(skip_serializing_if = "String::is_empty")]
     key: String,
     #[serde(skip_serializing_if = "String::is_empty")]
     authority: String,
+    #[serde(skip_serializing_if = "String::is_empty")]
+    legal_basis: String,
     hits: u64,
     blocked: u64,
     shadow: u64,
@@ -113,7 +115,11 @@ pub(super) fn run(args: &StatsArgs) -> Exit {
         Ok(Err(why)) => return complain(&why),
         Err(error) => return complain(&error),
     };
-    if args.json { json(&told, Exit::Fine) } else { output::print(&text::show(&told, Style::of_stdout(), text::width()), Exit::Fine) }
+    if args.json {
+        json(&told, Exit::Fine)
+    } else {
+        output::print(&text::show(&told, Style::of_stdout(), text::width()), Exit::Fine)
+    }
 }
 
 /// Reads what is asked for; the inner error is a question that makes no sense.
@@ -179,7 +185,7 @@ fn name(by: By) -> &'static str {
 
 impl Line {
     /// What of it may be shown.
-    fn of(ranked: Ranked, threshold: u64) -> Self {
+    pub(in crate::cli) fn of(ranked: Ranked, threshold: u64) -> Self {
         let hits = ranked.total();
         let of = |outcome: Outcome| ranked.hits[outcome as usize];
         let clients = ranked.clients.map(|clients| clients.shown(threshold));
@@ -196,6 +202,7 @@ impl Line {
             clients_high: clients.and_then(|clients| clients.high),
             key: ranked.key,
             authority: ranked.authority,
+            legal_basis: ranked.legal_basis,
         }
     }
 }

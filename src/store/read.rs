@@ -101,7 +101,8 @@ impl Reader {
             let mut totals = BTreeMap::new();
             for piece in &plan.pieces {
                 let table = piece.level.as_str();
-                let sql = format!("SELECT metric, sum(value) FROM total_{table} WHERE at >= ?1 AND at < ?2 GROUP BY metric");
+                let sql =
+                    format!("SELECT metric, sum(value) FROM total_{table} WHERE at >= ?1 AND at < ?2 GROUP BY metric");
                 let mut statement = self.db.prepare_cached(&sql)?;
                 let mut rows = statement.query((piece.from, piece.to))?;
                 while let Some(row) = rows.next()? {
@@ -109,6 +110,23 @@ impl Reader {
                 }
             }
             Ok(totals)
+        })
+    }
+
+    /// When a server counted: its part of each run, in minutes, in order.
+    ///
+    /// # Errors
+    /// The file cannot be read.
+    pub fn runs(&self, span: Span) -> Result<Vec<(i64, i64)>, ReadError> {
+        self.whole(|| {
+            let mut runs = Vec::new();
+            self.rows_of("SELECT started, seen FROM run ORDER BY started, seen", |row| {
+                let (started, seen): (i64, i64) = (row.get(0)?, row.get(1)?);
+                let run = (started.div_euclid(60).max(span.from), (seen.div_euclid(60) + 1).min(span.to));
+                runs.extend(Some(run).filter(|run| run.0 < run.1));
+                Ok(())
+            })?;
+            Ok(runs)
         })
     }
 
@@ -132,8 +150,15 @@ impl Reader {
     }
 
     /// Rows of one time each.
-    fn rows(&self, table: &str, at: &str, piece: Piece, take: &mut impl FnMut(i64, Level, i64, Counts)) -> Result<(), Why> {
-        let sql = format!("SELECT {at}, subject, hits, attempts, unexamined FROM {table} WHERE {at} >= ?1 AND {at} < ?2");
+    fn rows(
+        &self,
+        table: &str,
+        at: &str,
+        piece: Piece,
+        take: &mut impl FnMut(i64, Level, i64, Counts),
+    ) -> Result<(), Why> {
+        let sql =
+            format!("SELECT {at}, subject, hits, attempts, unexamined FROM {table} WHERE {at} >= ?1 AND {at} < ?2");
         let mut statement = self.db.prepare_cached(&sql)?;
         let mut rows = statement.query((piece.from, piece.to))?;
         let (mut last, mut minute) = (None, 0);
@@ -213,7 +238,8 @@ fn open(path: &Path) -> Result<Reader, Why> {
         _ => return Err(Why::Older { found, known: SCHEMA }),
     }
     let about = about(&db)?;
-    let zone = zone(&about.time_zone).ok_or_else(|| Why::Odd(format!("{} is no time zone this system knows", about.time_zone)))?;
+    let zone = zone(&about.time_zone)
+        .ok_or_else(|| Why::Odd(format!("{} is no time zone this system knows", about.time_zone)))?;
     let kept = Kept { minutes: i64::MIN, hours: i64::MIN };
     let mut reader = Reader { path: path.to_owned(), about, days: Days::new(zone), kept, first_day: None, db };
     reader.look()?;

@@ -43,7 +43,10 @@ mod tests {
     fn the_nearest_word_is_found_and_far_ones_are_not() {
         let orders = ["25-01-25/4", "25-01-26/4", "7"];
         let near = |found| nearest(found, orders.into_iter());
-        assert_eq!([near("25-01-25/5"), near("25-1-25/4"), near("8")], [Some("25-01-25/4"), Some("25-01-25/4"), Some("7")]);
+        assert_eq!(
+            [near("25-01-25/5"), near("25-1-25/4"), near("8")],
+            [Some("25-01-25/4"), Some("25-01-25/4"), Some("7")]
+        );
         assert_eq!([near("something else"), near("")], [None, Some("7")]);
         assert_eq!(nearest("a", [].into_iter()), None);
     }

@@ -49,6 +49,8 @@ pub struct Book {
     pub kinds: Vec<(i64, &'static str, &'static str, &'static str, &'static str, u64)>,
     /// Minute, metric, value.
     pub totals: Vec<(i64, &'static str, u64)>,
+    /// When a server ran: from and to, in minutes.
+    pub runs: Vec<(i64, i64)>,
     /// As `[stats]` says it.
     pub time_zone: String,
     /// The same in minutes.
@@ -68,6 +70,7 @@ impl Default for Book {
             sketches: Vec::new(),
             kinds: Vec::new(),
             totals: Vec::new(),
+            runs: Vec::new(),
             time_zone: "UTC".into(),
             offset: 0,
             threshold: 5,
@@ -120,6 +123,10 @@ impl Book {
         for (key, value) in said {
             db.execute("INSERT INTO meta (key, value) VALUES (?1, ?2)", (key, value)).expect("meta");
         }
+        for (from, to) in &self.runs {
+            let sql = "INSERT INTO run (started, seen, software) VALUES (?1, ?2, 'qalqan 0.1.0')";
+            db.execute(sql, (from * 60, to * 60)).expect("a run");
+        }
     }
 
     fn write_subjects(&self, db: &Connection) {
@@ -149,12 +156,14 @@ impl Book {
 
     fn write_hits(&self, db: &Connection) {
         let (mut minutes, mut hours, mut days) = (BTreeMap::new(), BTreeMap::new(), BTreeMap::new());
-        let sql = "INSERT INTO pending (subject, minute, day, hits, attempts, unexamined) VALUES (?1, ?2, ?3, ?4, ?5, ?6)";
+        let sql =
+            "INSERT INTO pending (subject, minute, day, hits, attempts, unexamined) VALUES (?1, ?2, ?3, ?4, ?5, ?6)";
         let mut pending = db.prepare(sql).expect("SQL");
         for &Hit { subject, minute, hits, attempts, unexamined } in &self.hits {
             let subject = subject as i64;
             if minute >= self.pending_from {
-                let values = params![subject, minute, self.day(minute), hits as i64, attempts as i64, unexamined as i64];
+                let values =
+                    params![subject, minute, self.day(minute), hits as i64, attempts as i64, unexamined as i64];
                 pending.execute(values).expect("pending");
                 continue;
             }
@@ -182,7 +191,8 @@ impl Book {
 
     fn write_hours(db: &Connection, hours: &BTreeMap<(i64, i64), [u64; 3]>) {
         let mut blocks: BTreeMap<(i64, i64), [i64; 12]> = BTreeMap::new();
-        let mut rest = db.prepare("INSERT INTO hour_unexamined (at, subject, unexamined) VALUES (?1, ?2, ?3)").expect("SQL");
+        let mut rest =
+            db.prepare("INSERT INTO hour_unexamined (at, subject, unexamined) VALUES (?1, ?2, ?3)").expect("SQL");
         for (&(at, subject), &[hits, attempts, unexamined]) in hours {
             let block = blocks.entry((at.div_euclid(6), subject)).or_default();
             let column = 2 * at.rem_euclid(6) as usize;
@@ -221,7 +231,8 @@ impl Book {
         for (day, of, key, authority, segment, estimate) in &self.sketches {
             let sql = "INSERT OR IGNORE INTO counted (of, key, authority) VALUES (?1, ?2, ?3)";
             db.execute(sql, params![of, key, authority]).expect("counted");
-            let sql = "INSERT INTO sketch SELECT ?1, id, ?2, ?3 FROM counted WHERE of = ?4 AND key = ?5 AND authority = ?6";
+            let sql =
+                "INSERT INTO sketch SELECT ?1, id, ?2, ?3 FROM counted WHERE of = ?4 AND key = ?5 AND authority = ?6";
             db.execute(sql, params![day, segment, *estimate as i64, of, key, authority]).expect("a sketch");
         }
     }

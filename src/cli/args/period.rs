@@ -86,8 +86,24 @@ mod tests {
 
     #[test]
     fn times_are_read_in_one_way_only() {
-        assert_eq!([when("90m"), when("24h"), when("7d"), when("2w")].map(|ago| ago.ok()), [90, 1440, 10_080, 20_160].map(|ago| Some(When::Ago(ago))));
-        for text in ["", "h", "24", "-1d", "1.5h", "24ч", "99999999999999999999d", "400000d", "2026-1-1", "2026-01-32", "2026-01-01T00:00", "20260101T0"] {
+        assert_eq!(
+            [when("90m"), when("24h"), when("7d"), when("2w")].map(|ago| ago.ok()),
+            [90, 1440, 10_080, 20_160].map(|ago| Some(When::Ago(ago)))
+        );
+        for text in [
+            "",
+            "h",
+            "24",
+            "-1d",
+            "1.5h",
+            "24ч",
+            "99999999999999999999d",
+            "400000d",
+            "2026-1-1",
+            "2026-01-32",
+            "2026-01-01T00:00",
+            "20260101T0",
+        ] {
             assert_eq!(when(text), Err(BadWhen), "{text}");
         }
         assert_eq!(date("24h"), Err(BadWhen), "a report names its days");

@@ -71,6 +71,7 @@ pub(in crate::cli) enum Source {
     /// The statistics of this machine.
     Local,
     /// A fleet's, from ClickHouse.
+    #[allow(dead_code, reason = "made by the reports of a fleet")]
     Fleet,
 }
 

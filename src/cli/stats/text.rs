@@ -34,7 +34,10 @@ pub(super) fn show(told: &Told, style: Style, width: Option<usize>) -> String {
     }
     if told.all.unexamined > 0 {
         let hits = counted(told.all.unexamined, "hit");
-        text += &format!("\n{}\n", style.look(format_args!("{hits} came too fast to be looked at: counted, but in no attempt and no client")));
+        text += &format!(
+            "\n{}\n",
+            style.look(format_args!("{hits} came too fast to be looked at: counted, but in no attempt and no client"))
+        );
     }
     text
 }
@@ -126,7 +129,9 @@ fn ranked(what: &str, ranking: &Ranking, style: Style, width: Option<usize>) -> 
         ("excepted", any(|line| line.excepted > 0), |line| grouped(line.excepted)),
         ("attempts", any(|line| line.attempts.is_some()), |line| line.attempts.map(grouped).unwrap_or_default()),
         ("clients", any(|line| line.clients.is_some()), |line| line.clients.clone().unwrap_or_default()),
-        ("names", what != "names" && any(|line| line.names.is_some()), |line| line.names.map(grouped).unwrap_or_default()),
+        ("names", what != "names" && any(|line| line.names.is_some()), |line| {
+            line.names.map(grouped).unwrap_or_default()
+        }),
     ];
     let shown: Vec<_> = shown.into_iter().filter(|(_, wanted, _)| *wanted).collect();
     let key = |line: &Line| match line.authority.as_str() {
@@ -158,7 +163,8 @@ fn ranked(what: &str, ranking: &Ranking, style: Style, width: Option<usize>) -> 
 /// Cuts the first column so that lines fit.
 fn fit(rows: &mut [Vec<String>], width: Option<usize>) {
     let Some(width) = width else { return };
-    let column = |at: usize| rows.iter().filter_map(|row| row.get(at)).map(|cell| cell.chars().count()).max().unwrap_or(0);
+    let column =
+        |at: usize| rows.iter().filter_map(|row| row.get(at)).map(|cell| cell.chars().count()).max().unwrap_or(0);
     let columns = rows.iter().map(Vec::len).max().unwrap_or(0);
     let others: usize = (1..columns).map(|at| column(at) + 2).sum();
     let room = width.saturating_sub(others).max(SHORT_KEY);

@@ -130,7 +130,11 @@ impl Days {
 
     /// A day in the calendar; one that no calendar knows becomes the nearest one it does.
     pub fn date(&self, day: i64) -> Date {
-        EPOCH.checked_add(day.clamp(-5_000_000, 5_000_000).days()).unwrap_or(if day < 0 { Date::MIN } else { Date::MAX })
+        EPOCH.checked_add(day.clamp(-5_000_000, 5_000_000).days()).unwrap_or(if day < 0 {
+            Date::MIN
+        } else {
+            Date::MAX
+        })
     }
 }
 

@@ -59,18 +59,30 @@ fn a_hit_counts_under_each_of_its_orders_and_lists_and_once_in_all() {
     book.hit(0, START, 10, 5);
     book.hit(1, START, 3, 1);
     book.hit(2, START, 4, 4);
-    let clients = |of, key: &str, authority: &str, segment, estimate| (DAY, of, key.into(), authority.into(), segment, estimate);
-    book.sketches = vec![clients("order", "1", "Agency", 1, 7), clients("order", "1", "Agency", 2, 2), clients("all", "", "", 1, 8)];
+    let clients =
+        |of, key: &str, authority: &str, segment, estimate| (DAY, of, key.into(), authority.into(), segment, estimate);
+    book.sketches = vec![
+        clients("order", "1", "Agency", 1, 7),
+        clients("order", "1", "Agency", 2, 2),
+        clients("all", "", "", 1, 8),
+    ];
     let (reader, _folder) = opened(&book);
     let subjects = reader.subjects().expect("subjects");
     let plan = reader.plan(span(0, 1440));
     let top = |by, filter: &Filter| {
-        let told = |ranked: Ranked| (format!("{}/{}", ranked.key, ranked.authority), ranked.total(), ranked.names.unwrap_or(0));
+        let told = |ranked: Ranked| {
+            (format!("{}/{}", ranked.key, ranked.authority), ranked.total(), ranked.names.unwrap_or(0))
+        };
         reader.top(&plan, by, &subjects, filter).expect("a ranking").into_iter().map(told).collect::<Vec<_>>()
     };
-    let told = |said: &[(&str, u64, u64)]| said.iter().map(|&(key, hits, names)| (key.to_owned(), hits, names)).collect::<Vec<_>>();
+    let told = |said: &[(&str, u64, u64)]| {
+        said.iter().map(|&(key, hits, names)| (key.to_owned(), hits, names)).collect::<Vec<_>>()
+    };
     let all = Filter::default();
-    assert_eq!(top(By::Name, &all), told(&[("one.example/", 10, 1), ("shadow.example/", 4, 1), ("both.example/", 3, 1)]));
+    assert_eq!(
+        top(By::Name, &all),
+        told(&[("one.example/", 10, 1), ("shadow.example/", 4, 1), ("both.example/", 3, 1)])
+    );
     assert_eq!(top(By::Order, &all), told(&[("1/Agency", 13, 2), ("2/Court", 3, 1)]));
     assert_eq!(top(By::Authority, &all), told(&[("Agency/", 13, 2), ("Court/", 3, 1)]));
     assert_eq!(top(By::List, &all), told(&[("first/", 13, 2), ("second/", 7, 2)]));
@@ -92,7 +104,8 @@ fn rows_know_their_first_and_last_hit_as_finely_as_it_is_kept() {
     book.minutes_from = START + 1440 * 2;
     let (reader, _folder) = opened(&book);
     let subjects = reader.subjects().expect("subjects");
-    let rows = |step| reader.report(span(0, 1440 * 30), step, &subjects, &Filter::default()).expect("read").expect("kept");
+    let rows =
+        |step| reader.report(span(0, 1440 * 30), step, &subjects, &Filter::default()).expect("read").expect("kept");
     let total = rows(Step::Total);
     let told = |rows: &Rows| {
         let tell = |row: &Row| {
@@ -171,8 +184,11 @@ fn what_cannot_be_read_says_why() {
     Connection::open(&other).and_then(|db| db.execute_batch("CREATE TABLE t (a)")).expect("another database");
     assert!(said(&other).contains("of an older version"), "{}", said(&other));
     let text = folder.path().join("text.db");
-    std::fs::write(&text, "this is no database at all, but long enough to be mistaken for one by its length ".repeat(20))
-        .expect("written");
+    std::fs::write(
+        &text,
+        "this is no database at all, but long enough to be mistaken for one by its length ".repeat(20),
+    )
+    .expect("written");
     assert!(said(&text).contains("is damaged (file is not a database"), "{}", said(&text));
     let zone = folder.path().join("zone.db");
     Book { time_zone: "Mars/Olympus".into(), ..book() }.write(&zone);

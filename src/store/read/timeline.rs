@@ -38,7 +38,8 @@ impl Reader {
             Level::Day => true,
         };
         let steps = [Level::Minute, Level::Hour, Level::Day].into_iter().filter(|&step| fits(step));
-        let found = steps.filter_map(|step| plan_of(wanted, self.kept, &self.days, step).map(|plan| (step, plan))).next();
+        let found =
+            steps.filter_map(|step| plan_of(wanted, self.kept, &self.days, step).map(|plan| (step, plan))).next();
         let (step, plan) = found.unwrap_or_else(|| (Level::Day, self.plan(wanted)));
         let mut bars = self.empty(step, plan.span);
         self.whole(|| {
@@ -60,10 +61,12 @@ impl Reader {
         let bar = |start| Bar { start, counts: Counts::default() };
         match step {
             Level::Minute => (span.from..span.to).map(bar).collect(),
-            Level::Hour => (span.from.div_euclid(60)..(span.to + 59).div_euclid(60)).map(|hour| bar(hour * 60)).collect(),
-            Level::Day => {
-                (self.days.of(span.from)..self.days.of(self.days.ceil(span.to))).map(|day| bar(self.days.start(day))).collect()
+            Level::Hour => {
+                (span.from.div_euclid(60)..(span.to + 59).div_euclid(60)).map(|hour| bar(hour * 60)).collect()
             }
+            Level::Day => (self.days.of(span.from)..self.days.of(self.days.ceil(span.to)))
+                .map(|day| bar(self.days.start(day)))
+                .collect(),
         }
     }
 }

@@ -135,8 +135,9 @@ impl Reader {
         for (id, counts) in &sums {
             let Some(subject) = subjects.by_id.get(id).filter(|subject| filter.takes(subject)) else { continue };
             for (key, authority, legal_basis) in keys(subject, by, filter) {
-                let (ranked, names) =
-                    found.entry((key, authority)).or_insert_with(|| (Ranked::new(key, authority, legal_basis), Vec::new()));
+                let (ranked, names) = found
+                    .entry((key, authority))
+                    .or_insert_with(|| (Ranked::new(key, authority, legal_basis), Vec::new()));
                 let hits = &mut ranked.hits[subject.outcome as usize];
                 *hits = hits.saturating_add(counts.hits);
                 ranked.attempts = ranked.attempts.map(|attempts| attempts.saturating_add(counts.attempts));
