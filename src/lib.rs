@@ -30,6 +30,7 @@
 //! | 2 | [`history`] | every accepted version of every list |
 //! | 3 | [`gate`] | the checks between a freshly read list and the snapshot |
 //! | 3 | [`snapshot`] | what one decision needs, swapped together |
+//! | 3 | [`store`] | statistics on disk: SQLite |
 //! | 4 | [`engine`] | the decision, and resolving what it lets pass |
 //! | 5 | [`serve`] | listeners: UDP workers, TCP connections |
 //! | 5 | [`admin`] | the control socket: what operators ask a running server |

@@ -46,6 +46,8 @@ mod reload;
 mod restart;
 #[path = "process/signed.rs"]
 mod signed;
+#[path = "process/statistics.rs"]
+mod statistics;
 #[path = "process/stories.rs"]
 mod stories;
 #[path = "process/streams.rs"]

@@ -24,13 +24,12 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use jiff::tz::TimeZone;
 use rusqlite::{Connection, OpenFlags, OptionalExtension};
 
 use self::error::Why;
+use super::VERSION;
+use crate::util::Zone;
 
-/// The schema this code reads.
-const SCHEMA: i64 = 1;
 /// How long a writer may keep the file to itself, which it does for moments only.
 const PATIENCE: Duration = Duration::from_secs(5);
 
@@ -229,19 +228,20 @@ fn open(path: &Path) -> Result<Reader, Why> {
     let db = connect(path)?;
     let found: i64 = db.query_row("PRAGMA user_version", (), |row| row.get(0))?;
     match found {
-        SCHEMA => {}
+        VERSION => {}
         // A server has made the file, but not its tables yet.
         0 if db.query_row("SELECT count(*) FROM sqlite_master", (), |row| row.get::<_, i64>(0))? == 0 => {
             return Err(Why::Nothing);
         }
-        _ if found > SCHEMA => return Err(Why::Newer { found, known: SCHEMA }),
-        _ => return Err(Why::Older { found, known: SCHEMA }),
+        _ if found > VERSION => return Err(Why::Newer { found, known: VERSION }),
+        _ => return Err(Why::Older { found, known: VERSION }),
     }
     let about = about(&db)?;
-    let zone = zone(&about.time_zone)
-        .ok_or_else(|| Why::Odd(format!("{} is no time zone this system knows", about.time_zone)))?;
+    let zone = Zone::find(&about.time_zone)
+        .map_err(|error| Why::Odd(format!("its days are of {}, which is {error}", about.time_zone)))?;
     let kept = Kept { minutes: i64::MIN, hours: i64::MIN };
-    let mut reader = Reader { path: path.to_owned(), about, days: Days::new(zone), kept, first_day: None, db };
+    let mut reader =
+        Reader { path: path.to_owned(), about, days: Days::new(zone.time_zone().clone()), kept, first_day: None, db };
     reader.look()?;
     Ok(reader)
 }
@@ -354,18 +354,6 @@ fn about(db: &Connection) -> Result<About, Why> {
         threshold: threshold.parse().map_err(|_| Why::Odd(format!("{threshold} is no threshold")))?,
         software: get("software")?,
     })
-}
-
-/// A zone by its name, or an offset as `+05:00`.
-fn zone(text: &str) -> Option<TimeZone> {
-    if text == "UTC" {
-        return Some(TimeZone::UTC);
-    }
-    if text.starts_with(['+', '-']) {
-        let offset = jiff::fmt::strtime::parse("%:z", text).ok()?.offset()?;
-        return Some(TimeZone::fixed(offset));
-    }
-    TimeZone::get(text).ok()
 }
 
 #[cfg(test)]

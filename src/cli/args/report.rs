@@ -21,8 +21,8 @@ the minute while minutes are kept, else to the hour or the day: the report says 
 Beside FILE come FILE.sha256 and, with csv and parquet, FILE.about.json: what stands at the head of the other formats.
 The same statistics give the same bytes if --generated-at is the same.
 
-Exit status: 0 written; 1 written, but the audit log it takes list versions from was changed, or does not go back so
-far; 2 not written: nothing was counted in that time, no such order, the file cannot be written.";
+Exit status: 0 written; 1 written, but the audit log it takes list versions from was changed, or there are more rows
+than it holds; 2 not written: no server counted in that time, no such order, the file cannot be written.";
 
 /// What `report` is asked.
 #[derive(Debug, ArgGroup)]

@@ -59,8 +59,8 @@ pub(in crate::cli) struct About {
     pub(in crate::cli) hosts: Vec<String>,
     /// SHA-256 of the configuration file.
     pub(in crate::cli) config_sha256: String,
-    /// Queries of one client for one name within this are one attempt; empty if it is not known.
-    pub(in crate::cli) window: String,
+    /// Queries of one client for one rule within so many seconds are one attempt.
+    pub(in crate::cli) window: u64,
     /// Where the figures come from.
     pub(in crate::cli) source: Source,
 }

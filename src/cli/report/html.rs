@@ -242,22 +242,25 @@ impl Page<'_> {
     fn rows(&self) -> Markup {
         let (data, texts) = (self.data, self.texts);
         let mut rows: Vec<&Row> = data.rows.iter().collect();
-        if data.step == Step::Total {
+        let timed = data.step != Step::Total;
+        if !timed {
             rows.sort_by_key(|row| std::cmp::Reverse(row.counts.hits));
         }
-        let timed = data.step != Step::Total;
+        // Where all were blocked, a column says nothing.
+        let outcomes = data.keys.iter().any(|key| key.outcome != Outcome::Blocked);
         html! {
             @if !rows.is_empty() {
                 h2 { (texts.rows) }
-                table {
+                table.long {
                     thead { tr {
                         @if timed { th { (texts.from) } }
-                        th { (texts.name) } th { (texts.order) } th { (texts.list) } th { (texts.outcome) }
+                        th { (texts.name) } th { (texts.order) } th { (texts.list) }
+                        @if outcomes { th { (texts.outcome) } }
                         th.n { (texts.hits) } th.n { (texts.attempts) } th.n { (texts.clients) }
                         th { (texts.first_hit) } th { (texts.last_hit) }
                     } }
                     @for row in rows.iter().take(MAX_ROWS) {
-                        @if let Some(key) = data.keys.get(row.key as usize) { (self.row(row, key, timed)) }
+                        @if let Some(key) = data.keys.get(row.key as usize) { (self.row(row, key, timed, outcomes)) }
                     }
                 }
                 (self.more(rows.len(), MAX_ROWS))
@@ -266,13 +269,13 @@ impl Page<'_> {
     }
 
     /// One row of it.
-    fn row(&self, row: &Row, key: &Key, timed: bool) -> Markup {
+    fn row(&self, row: &Row, key: &Key, timed: bool, outcomes: bool) -> Markup {
         let texts = self.texts;
         let level = if self.data.step == Step::Day { Level::Day } else { Level::Hour };
         html! {
             tr {
                 @if timed { td.t { (self.time(row.period, level)) } }
-                td { (self.name(&key.name)) }
+                td.of { (self.name(&key.name)) }
                 td {
                     @match &key.order {
                         Some(order) => { (order.number) br; span.small { (order.authority) } }
@@ -280,7 +283,7 @@ impl Page<'_> {
                     }
                 }
                 td { (key.list) @for list in &key.also { ", " (list) } }
-                td { (texts.outcome(key.outcome)) }
+                @if outcomes { td { (texts.outcome(key.outcome)) } }
                 td.n { (texts.number(row.counts.hits)) }
                 td.n { (texts.number(row.counts.attempts)) }
                 td.n { @if let Some(clients) = row.clients { (self.clients(clients)) } }
@@ -296,7 +299,7 @@ impl Page<'_> {
         html! {
             h2 { (texts.in_force) }
             @if data.versions.is_empty() { p { (texts.none) } } @else {
-                table {
+                table.long {
                     thead { tr {
                         th { (texts.list) } th.n { (texts.version) } th { (texts.from) } th { (texts.to) } th { (texts.mode) }
                         th.n { (texts.entries) } th { "SHA-256" }

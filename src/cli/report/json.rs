@@ -56,7 +56,7 @@ pub(super) fn about(data: &Data, texts: &Texts) -> Value {
         "config_sha256": about.config_sha256,
         "source": match about.source { Source::Local => "local", Source::Fleet => "fleet" },
         "threshold": data.threshold,
-        "attempt_window": about.window,
+        "attempt_seconds": about.window,
         "queries": data.queries,
         "all": line(data, &data.all),
         "timeline": { "step": data.timeline.step.as_str(), "bars": bars.collect::<Vec<_>>() },

@@ -70,6 +70,8 @@ pub(super) struct Texts {
     pub(super) highest: &'static str,
     /// What is left out of a table of so many rows.
     pub(super) more_rows: fn(u64) -> String,
+    /// A length of time, as it stands after "within".
+    pub(super) seconds: fn(u64) -> String,
     /// How each figure is counted: what it is about, and what is said of it. `{window}` and `{threshold}` are filled in.
     pub(super) notes: &'static [(&'static str, &'static str)],
     /// What a figure that is not the usual one means.
@@ -90,8 +92,8 @@ pub(super) fn texts(lang: Lang) -> &'static Texts {
 impl Texts {
     /// The notes of a report.
     pub(super) fn notes(&self, data: &Data) -> Vec<(&'static str, String)> {
-        let window = if data.about.window.is_empty() { "1m" } else { &data.about.window };
-        let fill = |text: &str| text.replace("{window}", window).replace("{threshold}", &data.threshold.to_string());
+        let window = (self.seconds)(data.about.window);
+        let fill = |text: &str| text.replace("{window}", &window).replace("{threshold}", &data.threshold.to_string());
         self.notes.iter().map(|(about, text)| (*about, fill(text))).collect()
     }
 

@@ -166,11 +166,11 @@ impl Desk<'_> {
         let host = fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
         let config = fs::read(&self.settings.path).map_or(Digest::ZERO, |bytes| Digest::of(&bytes));
         About {
-            generated_at: self.args.generated_at.unwrap_or_else(|| timestamp_now()),
+            generated_at: self.args.generated_at.unwrap_or_else(timestamp_now),
             software: format!("qalqan {}", env!("CARGO_PKG_VERSION")),
             hosts: vec![host.trim().to_owned()],
             config_sha256: config.to_string(),
-            window: String::new(),
+            window: self.settings.stats.window.as_secs(),
             source: Source::Local,
         }
     }
@@ -183,10 +183,8 @@ impl Desk<'_> {
         say(Remark::Widened, span != wanted);
         say(Remark::Unfinished, span.to > self.now);
         say(Remark::Filtered, !self.filter.is_all());
-        say(
-            Remark::WholeDays,
-            days.floor(span.from) != span.from || days.ceil(span.to) != span.to && span.to <= self.now,
-        );
+        let partial = days.floor(span.from) != span.from || days.ceil(span.to) != span.to;
+        say(Remark::WholeDays, partial && span.to <= self.now);
         say(Remark::Unexamined(data.all.unexamined), data.all.unexamined > 0);
         let until = span.to.min(self.now + 1);
         let gap = until - span.from - covered(&data.runs);

@@ -11,6 +11,8 @@ const WIDE: usize = 100;
 const NARROW: usize = 40;
 /// Names below this are not cut.
 const SHORT_KEY: usize = 20;
+/// Rankings as they are shown.
+const ORDER: [&str; 8] = ["names", "orders", "authorities", "lists", "types", "answers", "transports", "outcomes"];
 /// Heights of a bar.
 const BARS: [char; 8] = ['▁', '▂', '▃', '▄', '▅', '▆', '▇', '█'];
 
@@ -29,7 +31,7 @@ pub(super) fn show(told: &Told, style: Style, width: Option<usize>) -> String {
     let _ = writeln!(text, "{} to {}, days of {}\n", told.from, told.to, Plain(&told.time_zone));
     text += &summary(told);
     text += &timeline(&told.timeline, style, width.unwrap_or(WIDE));
-    for (what, ranking) in &told.top {
+    for (what, ranking) in ORDER.iter().filter_map(|what| told.top.get_key_value(what)) {
         text += &format!("\n{}", ranked(what, ranking, style, width));
     }
     if told.all.unexamined > 0 {

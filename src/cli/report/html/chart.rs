@@ -7,6 +7,8 @@ const WIDTH: usize = 720;
 const HEIGHT: usize = 120;
 /// Room below it for the first and the last time.
 const FOOT: usize = 16;
+/// Bars; said here, as not everything that prints pages looks into style sheets for it.
+const COLOUR: &str = "#1d4ed8";
 /// The most bars; more are put together.
 const MAX_BARS: usize = 360;
 
@@ -22,16 +24,16 @@ pub(super) fn bars(bars: &[(String, u64)], number: impl Fn(u64) -> String) -> Ma
     let gap = if step > 4.0 { 1.0 } else { 0.0 };
     html! {
         svg.timeline viewBox={ "0 0 " (WIDTH) " " (HEIGHT + FOOT) } role="img" {
-            line x1="0" x2=(WIDTH) y1=(HEIGHT) y2=(HEIGHT) {}
+            line stroke="#555" x1="0" x2=(WIDTH) y1=(HEIGHT) y2=(HEIGHT) {}
             @for (at, (time, hits)) in bars.iter().enumerate().filter(|(_, (_, hits))| *hits > 0) {
                 @let height = scaled(*hits, highest, HEIGHT);
-                rect x=(px(at as f64 * step)) y=(px(HEIGHT as f64 - height)) width=(px(step - gap)) height=(px(height)) {
+                rect fill=(COLOUR) x=(px(at as f64 * step)) y=(px(HEIGHT as f64 - height)) width=(px(step - gap)) height=(px(height)) {
                     title { (time) ": " (number(*hits)) }
                 }
             }
             @if let (Some((first, _)), Some((last, _))) = (bars.first(), bars.last()) {
-                text x="0" y=(HEIGHT + FOOT - 3) { (first) }
-                text x=(WIDTH) y=(HEIGHT + FOOT - 3) text-anchor="end" { (last) }
+                text font-size="10" fill="#555" x="0" y=(HEIGHT + FOOT - 3) { (first) }
+                text font-size="10" fill="#555" x=(WIDTH) y=(HEIGHT + FOOT - 3) text-anchor="end" { (last) }
             }
         }
     }
@@ -41,7 +43,7 @@ pub(super) fn bars(bars: &[(String, u64)], number: impl Fn(u64) -> String) -> Ma
 pub(super) fn line(hits: u64, highest: u64) -> Markup {
     html! {
         svg.line viewBox="0 0 100 10" preserveAspectRatio="none" role="img" {
-            rect x="0" y="0" height="10" width=(px(scaled(hits, highest, 100))) {}
+            rect fill=(COLOUR) x="0" y="0" height="10" width=(px(scaled(hits, highest, 100))) {}
         }
     }
 }

@@ -57,6 +57,7 @@ pub(super) const TEXTS: Texts = Texts {
     bar: ["a bar is a minute", "a bar is an hour", "a bar is a day"],
     highest: "the highest",
     more_rows: |rows| format!("… and {} more: CSV, JSON and Parquet have all of them.", counted(rows, "row")),
+    seconds: |seconds| counted(seconds, "second"),
     notes: &[
         (
             "Queries",

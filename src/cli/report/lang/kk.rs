@@ -56,6 +56,7 @@ pub(super) const TEXTS: Texts = Texts {
     bar: ["бір баған — бір минут", "бір баған — бір сағат", "бір баған — бір тәулік"],
     highest: "ең биігі",
     more_rows: |rows| format!("…тағы {} жол бар: CSV, JSON және Parquet файлдарында бәрі бар.", TEXTS.number(rows)),
+    seconds: |seconds| format!("{seconds} секунд"),
     notes: &[
         (
             "Сұраулар",

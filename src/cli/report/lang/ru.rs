@@ -59,6 +59,7 @@ pub(super) const TEXTS: Texts = Texts {
         let word = plural(rows, ["строка", "строки", "строк"]);
         format!("…ещё {} {word}: в CSV, JSON и Parquet есть все.", TEXTS.number(rows))
     },
+    seconds: |seconds| format!("{seconds} {}", plural(seconds, ["секунды", "секунд", "секунд"])),
     notes: &[
         (
             "Запросы",
