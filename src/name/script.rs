@@ -4,14 +4,14 @@
 ///
 /// Never for comparing, and never shown alone: different names may look alike.
 pub fn unicode(text: &str) -> Option<String> {
-    let begins = |label: &str| label.get(..4).is_some_and(|start| start.eq_ignore_ascii_case("xn--"));
-    if !text.split('.').any(begins) {
-        return None;
-    }
-    let (mark, name) = match text.strip_prefix("*.").map(|name| ("*.", name)) {
-        Some(split) => split,
+    let (mark, name) = match text.strip_prefix("*.") {
+        Some(name) => ("*.", name),
         None => text.strip_prefix('=').map_or(("", text), |name| ("=", name)),
     };
+    let begins = |label: &str| label.get(..4).is_some_and(|start| start.eq_ignore_ascii_case("xn--"));
+    if !name.split('.').any(begins) {
+        return None;
+    }
     let (shown, sound) = idna::domain_to_unicode(name);
     (sound.is_ok() && shown != name && shown.chars().all(|c| c == '.' || c == '-' || c.is_alphanumeric()))
         .then(|| format!("{mark}{shown}"))

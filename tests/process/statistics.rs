@@ -9,7 +9,10 @@ use parquet::file::reader::{FileReader, SerializedFileReader};
 use parquet::record::{Field, RowAccessor};
 use serde_json::{Value, json};
 
-use crate::support::server::{Folder, Ran, Setup, within};
+use qalqan::util::Digest;
+
+use crate::support::mock::Mock;
+use crate::support::server::{Folder, Ran, Server, Setup, eventually, within};
 use crate::support::statistics::{Book, Subject};
 
 /// 2026-11-01T00:00Z, in minutes.
@@ -96,7 +99,7 @@ fn stats_shows_the_figures_of_a_time() {
 
     let text = Ran::of(&folder, &["stats", "--since", "2026-11-01"]);
     assert_eq!(text.code, Some(0), "{text:?}");
-    assert!(text.stdout.contains("blocked   1,115  9.96 % of queries") && !text.stdout.contains('\u{1b}'), "{text:?}");
+    assert!(text.stdout.contains("1,115  9.96 % of queries") && !text.stdout.contains('\u{1b}'), "{text:?}");
     let by = Ran::of(&folder, &["stats", "--since", "2026-11-01", "--by", "transport", "--limit", "1"]);
     assert!(by.stdout.contains("udp") && !by.stdout.contains("tcp") && by.stdout.contains("… and 1 more"), "{by:?}");
 }
@@ -247,7 +250,9 @@ fn what_makes_no_sense_is_told_and_leaves_no_file() {
         "cannot write no/such/r.csv: No such file or directory",
     );
     fails(&[&MONTH[..], &["--format", "csv", "--out", "state"]].concat(), "state is a folder");
-    // A full disk is a file that may not grow, as far as a program can tell.
+    // A full disk is a file that may not grow, as far as a program can tell. What SQLite needs is there already.
+    let server = rusqlite::Connection::open(folder.path("state/statistics.db")).expect("opened");
+    let _: i64 = server.query_row("SELECT count(*) FROM meta", (), |row| row.get(0)).expect("read");
     let qalqan = env!("CARGO_BIN_EXE_qalqan");
     let script = format!("trap '' XFSZ; ulimit -f 1; exec {qalqan} {} --format html --out r.csv", MONTH.join(" "));
     let full = Command::new("sh").args(["-c", &script]).current_dir(folder.path("")).output().expect("sh runs");
@@ -289,4 +294,48 @@ fn statistics_that_cannot_be_read_say_why() {
     if fs::File::open(&path).is_err() {
         fails("this user may not read it");
     }
+}
+
+#[test]
+fn what_a_killed_server_counted_is_in_a_report() {
+    let mock = Mock::fixed([198, 51, 100, 7]);
+    let folder = Folder::new();
+    folder.write("first.txt", "one.example\n");
+    let server = Server::start(&folder, &Setup::new(mock.address()).list("first", "first.txt", ""));
+    for name in ["one.example", "www.one.example", "one.example"] {
+        assert!(server.a(name).is_address("0.0.0.0"));
+    }
+    server.a("free.example");
+    let counted = || {
+        let ran = server.run(&["stats", "--json"]);
+        ran.code == Some(0) && ran.json()["all"]["hits"] == json!(3) && ran.json()["queries"]["received"] == json!(4)
+    };
+    eventually("it is counted", counted, || server.run(&["stats", "--json"]).stdout);
+    let told = server.run(&["stats", "--json"]).json();
+    assert_eq!(
+        (&told["all"]["attempts"], &told["all"]["names"]),
+        (&json!(1), &json!(1)),
+        "one client, one rule: {told}"
+    );
+    server.kill();
+    let yesterday = jiff::Timestamp::now() - jiff::SignedDuration::from_hours(24);
+    let from = yesterday.to_string().chars().take(10).collect::<String>();
+    let ran = Ran::of(&folder, &["report", "--from", &from, "--format", "json", "--out", "r.json"]);
+    assert_eq!(ran.code, Some(0), "{ran:?}");
+    let told: Value = serde_json::from_str(&folder.read("r.json")).expect("JSON");
+    let row = &told["rows"][0];
+    assert_eq!(
+        (&row["name"], &row["hits"], &row["list"]),
+        (&json!("one.example"), &json!(3), &json!("first")),
+        "{told}"
+    );
+    assert_eq!((&row["precision"], &row["order"]), (&json!("minute"), &Value::Null));
+    let version = &told["lists_in_force"][0];
+    assert_eq!(
+        (&version["list"], &version["version"], &version["entries"]),
+        (&json!("first"), &json!(1), &json!(1)),
+        "{told}"
+    );
+    assert_eq!(version["sha256"], json!(Digest::of(b"one.example\n").to_string()));
+    assert_eq!(told["servers_counted"].as_array().map(Vec::len), Some(1));
 }

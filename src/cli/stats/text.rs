@@ -68,7 +68,7 @@ fn summary(told: &Told) -> String {
         row("attempts", grouped(attempts), "queries of one client for one name at a time count once".into());
     }
     if let Some(clients) = &all.clients {
-        row("clients", clients.clone(), "distinct, about".into());
+        row("clients", clients.clone(), "different addresses, about, on the days it touches".into());
     }
     if let Some(names) = all.names {
         row("names", grouped(names), "with hits".into());
