@@ -13,6 +13,7 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::mpsc::Receiver;
 use std::time::Duration;
 
 use tokio::sync::mpsc;
@@ -22,13 +23,14 @@ use crate::audit::{self, Audit, By, Event};
 use crate::config::Settings;
 use crate::engine::Engine;
 use crate::fetch;
-use crate::hits::{HitLog, HitLogError};
+use crate::hits::{HitLog, HitLogError, Takers};
 use crate::local::LocalError;
 use crate::net::{self, Passed};
 use crate::reload::{self, Clerk, Control, Loader, Target, Trigger};
 use crate::serve::{self, BindError, Bound};
 use crate::set::TooManyRules;
-use crate::stats::{Counter, Stats};
+use crate::stats::{Counter, Delta, Live, Stats, Tally, TallySettings};
+use crate::store;
 use crate::system::{self, ActivationError, Request, Signals};
 use crate::upstream::UpstreamError;
 use crate::util::{Digest, Now};
@@ -42,6 +44,9 @@ const FIRST_FETCH: Duration = Duration::from_secs(10);
 const AUDIT_TRIES: usize = 30;
 /// … and how long after the last time: about as long as a server drains.
 const AUDIT_PAUSE: Duration = Duration::from_millis(100);
+
+/// How long the end waits for the statistics' disk.
+const LAST_COUNTS: Duration = Duration::from_millis(800);
 
 /// Why the server did not start, or did not go on.
 #[derive(Debug)]
@@ -131,7 +136,8 @@ pub fn serve(settings: Settings) -> Result<(), Vec<AppError>> {
 /// Builds, runs, drains.
 async fn run(settings: Settings) -> Result<(), Vec<AppError>> {
     let signals = Signals::listen().map_err(|error| vec![AppError::System("cannot take signals", error)])?;
-    let Parts { bound, control, audit, hits, loader, loaded, publisher, engine, stats } = build(&settings)?;
+    let Parts { bound, control, audit, hits, counted: (counts, live), loader, loaded, publisher, engine, stats } =
+        build(&settings)?;
     let (socket, asked) = control;
     let summary = bound.summary();
     let (published, snapshots) = (publisher.published(), publisher.snapshots());
@@ -142,7 +148,9 @@ async fn run(settings: Settings) -> Result<(), Vec<AppError>> {
     if let Some(path) = &settings.server.ready_file {
         serve::write_ready_file(path, serving.addresses()).map_err(|error| one(AppError::Ready(error)))?;
     }
-    let counters = counters::Writer::start(&settings.state_dir, Arc::clone(&stats), hits.shared_counters());
+    let counters =
+        counters::Writer::start(&settings.state_dir, Arc::clone(&stats), hits.shared_counters(), Arc::clone(&live));
+    let statistics = keep_counts(&settings, counts, &stats).map_err(one)?.map(Arc::new);
     let mut target = publisher;
     let (runner, fetch) = fetch::Runner::new(settings.fetched(), Some(told_of_fetches(Arc::clone(&audit))));
     target.tell_fetches(fetch.clone());
@@ -157,7 +165,8 @@ async fn run(settings: Settings) -> Result<(), Vec<AppError>> {
     audit.record(By::System, Event::ServerStarted(server.clone()), Now::read());
     let reloading = Control::new(settings.clone(), loader, target, &loaded, published).with_audit(Arc::clone(&audit));
     drop(loaded);
-    let operators = Operators::new(Arc::clone(&engine), reloading.board(), trigger.clone(), Arc::clone(&audit));
+    let operators = Operators::new(Arc::clone(&engine), reloading.board(), trigger.clone(), Arc::clone(&audit))
+        .with_statistics(statistics.clone());
     let clerk = tokio::spawn(Clerk::new(reloading.board(), snapshots, Arc::clone(&audit)).run());
     let status = tokio::spawn(operators.clone().keep_status(settings.state_dir.clone()));
     let operators = tokio::spawn(operators.run(asked));
@@ -186,6 +195,11 @@ async fn run(settings: Settings) -> Result<(), Vec<AppError>> {
     if let Some(log) = Arc::into_inner(hits) {
         tokio::task::spawn_blocking(move || log.close()).await.ok();
     }
+    // The last hits have been handed on.
+    let kept = tokio::task::spawn_blocking(move || statistics.is_none_or(|statistics| statistics.finish(LAST_COUNTS)));
+    if !kept.await.unwrap_or(false) {
+        tracing::error!("the statistics' disk does not answer; what was counted last may be missing");
+    }
     let ended = Arc::clone(&audit);
     let record = move || ended.record(By::System, Event::ServerStopped(server), Now::read());
     tokio::task::spawn_blocking(record).await.ok();
@@ -205,6 +219,8 @@ struct Parts {
     control: (Socket, mpsc::Receiver<Asked>),
     audit: Arc<Audit>,
     hits: Arc<HitLog>,
+    /// What is counted of hits, for who keeps it and for who looks.
+    counted: (Option<Receiver<Delta>>, Arc<Live>),
     loader: Loader,
     loaded: reload::Loaded,
     publisher: Publisher,
@@ -229,7 +245,8 @@ fn build(settings: &Settings) -> Result<Parts, Vec<AppError>> {
         .as_ref()
         .and_then(Option::as_ref)
         .and_then(|_| open_audit(&settings.state_dir).map(Arc::new).map_err(|error| keep(AppError::Audit(error))).ok());
-    let hits = HitLog::start(&settings.hits).map(Arc::new).map_err(|error| keep(AppError::Hits(error))).ok();
+    let (takers, counts, live) = count_hits(&settings.stats);
+    let hits = HitLog::start(&settings.hits, takers).map(Arc::new).map_err(|error| keep(AppError::Hits(error))).ok();
     if state.is_some() && bound.is_some() {
         let _ = fetch::first(settings.fetched().iter(), FIRST_FETCH);
     }
@@ -246,7 +263,31 @@ fn build(settings: &Settings) -> Result<Parts, Vec<AppError>> {
     let own = bound.socket_addresses();
     let now = Now::read().seconds();
     let (publisher, engine) = Publisher::new(settings, own, &loaded, now, Arc::clone(&stats), &hits)?;
-    Ok(Parts { bound, control, audit, hits, loader, loaded, publisher, engine, stats })
+    let counted = (counts, live);
+    Ok(Parts { bound, control, audit, hits, counted, loader, loaded, publisher, engine, stats })
+}
+
+/// Who takes hits, what they count for who keeps it, and for who looks.
+fn count_hits(settings: &store::Settings) -> (Takers, Option<Receiver<Delta>>, Arc<Live>) {
+    if !settings.enabled {
+        return (Takers::default(), None, Arc::default());
+    }
+    let how = TallySettings { window: settings.window, zone: settings.zone.time_zone().clone() };
+    let (tally, counts, live) = Tally::new(how);
+    (Takers { count: Some(Box::new(tally)), sinks: Vec::new() }, Some(counts), live)
+}
+
+/// Keeps what is counted of hits, if it is counted.
+fn keep_counts(
+    settings: &Settings,
+    counts: Option<Receiver<Delta>>,
+    stats: &Arc<Stats>,
+) -> Result<Option<store::Writer>, AppError> {
+    let stats = Arc::clone(stats);
+    let totals = move || stats.totals().queries;
+    let start =
+        |counts| store::Writer::start(&store::path(&settings.state_dir), settings.stats.clone(), counts, totals);
+    counts.map(start).transpose().map_err(|error| AppError::System("cannot start keeping statistics", error))
 }
 
 /// Writes down what could not be fetched, beside the task that fetches.

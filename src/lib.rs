@@ -24,8 +24,8 @@
 //! | 2 | [`cache`] | answers of upstreams as wire bytes |
 //! | 2 | [`upstream`] | who is asked for everything that is not blocked |
 //! | 2 | [`local`] | names answered here and never forwarded |
-//! | 2 | [`stats`] | exact counters |
-//! | 2 | [`hits`] | the hit log |
+//! | 2 | [`stats`] | exact counters; hits, attempts and clients for reports |
+//! | 2 | [`hits`] | hits on their way to the log, the counts and streams |
 //! | 2 | [`audit`] | the hash-chained log of what was decided, when and by whom |
 //! | 2 | [`history`] | every accepted version of every list |
 //! | 3 | [`gate`] | the checks between a freshly read list and the snapshot |
@@ -45,7 +45,8 @@
 //! the answer ([`policy::respond`]) into the batch that goes out. What is not blocked is answered from [`cache`],
 //! unless a rule knows a name the answer leads to, or else goes over a bounded channel to
 //! [`engine::Engine::resolve`], which asks [`local`], the cache again or [`upstream`], decides again about the names
-//! in the answer, and sends it through the same socket. A hit is counted ([`stats`]) and goes over a ring to [`hits`].
+//! in the answer, and sends it through the same socket. A hit is counted ([`stats`]) and goes over a ring to [`hits`];
+//! what the tally there makes of it is kept by [`store`].
 //!
 //! # A reload
 //! A list from the web is a file that [`fetch`] writes. [`reload`] hears of a change, waits until it is quiet, reads what

@@ -7,9 +7,12 @@ mod append;
 mod backlog;
 mod book;
 mod db;
+mod merge;
 mod place;
 mod prune;
 pub mod read;
+#[cfg(test)]
+mod size;
 #[cfg(test)]
 mod testing;
 mod worker;

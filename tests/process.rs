@@ -42,6 +42,8 @@ mod orders;
 mod probe;
 #[path = "process/reload.rs"]
 mod reload;
+#[path = "process/reports.rs"]
+mod reports;
 #[path = "process/restart.rs"]
 mod restart;
 #[path = "process/signed.rs"]
@@ -54,6 +56,8 @@ mod stories;
 mod streams;
 #[path = "process/systemd.rs"]
 mod systemd;
+#[path = "process/tally.rs"]
+mod tally;
 #[path = "process/targets.rs"]
 mod targets;
 #[path = "process/versions.rs"]

@@ -107,6 +107,9 @@ pub struct Status {
     /// Why the audit log cannot be written just now.
     #[serde(default)]
     pub audit: Option<String>,
+    /// What is wrong with the statistics' store.
+    #[serde(default)]
+    pub statistics: Option<String>,
     /// In order of configuration.
     pub lists: Vec<ListLine>,
     /// How the orders in them stand.

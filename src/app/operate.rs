@@ -18,6 +18,7 @@ use crate::engine::Engine;
 use crate::name::Name;
 use crate::reload::ledger::{self, Numbers};
 use crate::reload::{Board, FileState, ListReport, Operation, State, TrialOrder, TrialReport, Trigger};
+use crate::store;
 use crate::util::{Now, Throttle, UnixTime};
 
 /// Characters of a reason: as many as the audit log keeps of a text.
@@ -32,13 +33,19 @@ pub struct Operators {
     board: Board,
     trigger: mpsc::Sender<Trigger>,
     audit: Arc<Audit>,
+    statistics: Option<Arc<store::Writer>>,
     started: UnixTime,
 }
 
 impl Operators {
     /// Of a server that has just started.
     pub fn new(engine: Arc<Engine>, board: Board, trigger: mpsc::Sender<Trigger>, audit: Arc<Audit>) -> Self {
-        Self { engine, board, trigger, audit, started: Now::read().seconds() }
+        Self { engine, board, trigger, audit, statistics: None, started: Now::read().seconds() }
+    }
+
+    /// Says how the statistics fare, too.
+    pub fn with_statistics(self, statistics: Option<Arc<store::Writer>>) -> Self {
+        Self { statistics, ..self }
     }
 
     /// Answers for as long as somebody may ask; a request that takes long holds up no other.
@@ -127,6 +134,7 @@ impl Operators {
             published: posted.published.0,
             failed: posted.failed,
             audit: audit_trouble(&self.audit.status()),
+            statistics: self.statistics.as_ref().and_then(|statistics| statistics.status().trouble()),
             lists: posted.reports.iter().map(|report| list_line(report, &posted.versions)).collect(),
             orders: orders(posted.orders),
         }

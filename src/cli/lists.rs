@@ -83,8 +83,10 @@ pub(super) fn flush(name: &str, subtree: bool, args: &ServerArgs) -> Exit {
 
 /// The lists, and whether somebody should look at them.
 fn show(status: &Status, as_json: bool) -> Exit {
-    let current =
-        status.failed.is_none() && status.audit.is_none() && status.lists.iter().all(|list| list.error.is_none());
+    let current = status.failed.is_none()
+        && status.audit.is_none()
+        && status.statistics.is_none()
+        && status.lists.iter().all(|list| list.error.is_none());
     let in_time = status.orders.due + status.orders.overdue == 0;
     let exit = if current && in_time { Exit::Fine } else { Exit::Look };
     if as_json {
@@ -112,6 +114,9 @@ fn show(status: &Status, as_json: bool) -> Exit {
     }
     if let Some(why) = &status.audit {
         text += &format!("\n{}\n", style.bad(format_args!("the audit log cannot be written: {}", Plain(why))));
+    }
+    if let Some(why) = &status.statistics {
+        text += &format!("\n{}\n", style.bad(format_args!("statistics: {}", Plain(why))));
     }
     text += &orders(&status.orders, style);
     let since = age(UnixTime(status.published), now);

@@ -387,13 +387,40 @@ fn the_gate_is_set_for_all_and_for_each_list() {
 }
 
 #[test]
+fn statistics_have_days_of_their_own_and_the_finer_is_kept_for_less_long() {
+    let stats =
+        good("[stats]\ntime_zone = \"Asia/Almaty\"\nwindow = \"2m\"\nthreshold = 0\nmax_size = \"64MiB\"\n").stats;
+    assert_eq!((stats.zone.name(), stats.window.as_secs(), stats.threshold), ("Asia/Almaty", 120, 0));
+    assert_eq!((stats.enabled, stats.max_size), (true, 64 << 20));
+    let wrong = bad(concat!(
+        "[stats]\ntime_zone = \"Mars\"\nminutes = \"300d\"\nhours = \"200d\"\ndays = \"100d\"\n",
+        "max_size = \"1MiB\"\nthreshold = -1\nwindow = \"0s\"\n"
+    ));
+    let expected = [
+        "2:13: [stats] time_zone = \"Mars\": not a time zone; write UTC, an offset like +05:00, or a name like Asia/Almaty",
+        "`hours` is shorter than `minutes`",
+        "`days` is shorter than `hours`",
+        "[stats] max_size = \"1MiB\": must be from 16MiB to 16384GiB",
+        "[stats] threshold = -1: must be from 0 to 1000",
+        "[stats] window = \"0s\": must be from 1s to 1h",
+    ];
+    assert_eq!(wrong.len(), expected.len(), "{wrong:#?}");
+    for text in expected {
+        assert!(wrong.iter().any(|problem| problem.contains(text)), "{text}: {wrong:#?}");
+    }
+}
+
+#[test]
 fn what_needs_a_restart_is_named() {
     let old = good("");
     assert!(old.restart_needed(&old).is_empty());
     let new = good(
-        "state_dir = \"x\"\n[server]\nworkers = 2\npin = true\n[server.tcp]\nidle = \"1s\"\n[hits]\nkeep = 1\n[answer]\nede = 15",
+        "state_dir = \"x\"\n[server]\nworkers = 2\npin = true\n[server.tcp]\nidle = \"1s\"\n[hits]\nkeep = 1\n[stats]\nhours = \"500d\"\n[answer]\nede = 15",
     );
-    assert_eq!(old.restart_needed(&new), ["state_dir", "server.workers", "server.pin", "server.tcp.idle", "hits.keep"]);
+    assert_eq!(
+        old.restart_needed(&new),
+        ["state_dir", "server.workers", "server.pin", "server.tcp.idle", "hits.keep", "stats.hours"]
+    );
 }
 
 #[test]

@@ -70,7 +70,12 @@ pub(super) fn judge(application: i64, version: i64, empty: bool) -> Kind {
 
 /// Where this version writes when the store is of a later one, which must not be touched.
 pub(super) fn spare(path: &Path) -> PathBuf {
-    path.with_file_name(format!("statistics-v{VERSION}.db"))
+    spare_of(path, VERSION)
+}
+
+/// Where another version does.
+pub(super) fn spare_of(path: &Path, version: i64) -> PathBuf {
+    path.with_file_name(format!("statistics-v{version}.db"))
 }
 
 /// The right to write a store; gone when it is dropped.

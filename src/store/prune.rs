@@ -191,15 +191,18 @@ mod tests {
         db.number(sql).expect("a number")
     }
 
-    /// A store with `names` hits in each of these minutes.
-    fn filled(minutes: impl IntoIterator<Item = i64>, names: u32) -> (tempfile::TempDir, Db, Backlog) {
+    /// A store with hits of `names` subjects in each of these minutes.
+    fn filled(
+        minutes: impl IntoIterator<Item = i64>,
+        names: u32,
+        name: impl Fn(u32, i64) -> String,
+    ) -> (tempfile::TempDir, Db, Backlog) {
         let folder = tempfile::tempdir().expect("a folder");
         let path = crate::store::path(folder.path());
         let mut db = Db::open(&path, &settings(), Now { unix_ms: NOON * 60_000 }).expect("made");
         let mut backlog = Backlog::new(Zone::utc());
         for minute in minutes {
-            let name = |number: u32| (number, why(&format!("n{number}-{minute}.example"), &[]));
-            let subjects = (0..names).map(name).collect();
+            let subjects = (0..names).map(|number| (number, why(&name(number, minute), &[]))).collect();
             let rows = (0..names).map(|number| row(number, minute, 1 + u64::from(number)));
             backlog.take(Delta { subjects, ..delta(rows) });
             backlog.add_total(minute, "received", 1);
@@ -226,7 +229,7 @@ mod tests {
     fn each_level_is_kept_for_its_time_and_subjects_go_with_their_last_day() {
         let day = 1440;
         let ages = [0, day, 3 * day, 399 * day, 402 * day, 3649 * day, 3655 * day];
-        let (_folder, mut db, _) = filled(ages.map(|age| NOON - age), 1);
+        let (_folder, mut db, _) = filled(ages.map(|age| NOON - age), 1, |_, minute| format!("n{minute}.example"));
         assert!(all(|| db.retire(&settings(), at(NOON))), "a subject is gone");
         let counts = ["minute", "hour_block", "day", "subject", "total_minute", "total_hour", "total_day"]
             .map(|table| ask(&db, &format!("SELECT count(*) FROM {table}")));
@@ -239,26 +242,40 @@ mod tests {
     }
 
     #[test]
-    fn a_file_that_is_too_large_loses_its_oldest_minutes_first_then_hours() {
-        let minutes = (0..36).map(|hour| NOON - hour * 60);
-        let (_folder, mut db, mut backlog) = filled(minutes, 1500);
-        let (before, hours) = (db.bytes().expect("asked"), ask(&db, "SELECT count(*) FROM hour_block"));
-        let settings = Settings { max_size: before + LOG_SIZE as u64 - (1 << 20), ..settings() };
+    fn a_file_that_is_too_large_loses_its_oldest_minutes_first() {
+        let minutes = (0..36).flat_map(|hour| (0..8).map(move |minute| NOON - hour * 60 - minute));
+        let (_folder, mut db, _) = filled(minutes, 300, |number, _| format!("n{number}.example"));
+        let before = db.bytes().expect("asked");
+        let rest = || ["hour_block", "day", "subject"].map(|table| format!("SELECT count(*) FROM {table}"));
+        let others = rest().map(|sql| ask(&db, &sql));
+        let settings = Settings { max_size: before + LOG_SIZE as u64 - (200 << 10), ..settings() };
         all(|| db.shrink(&settings, at(NOON)));
         assert!(db.bytes().expect("asked") <= settings.max_size - LOG_SIZE as u64);
-        assert!(ask(&db, "SELECT min(at) FROM minute") > NOON - 35 * 60, "the oldest minutes are gone");
-        assert_eq!(ask(&db, "SELECT max(at) FROM minute"), NOON);
-        assert_eq!(ask(&db, "SELECT count(*) FROM hour_block"), hours, "hours are not touched yet");
-        let settings = Settings { max_size: 16 << 20, ..settings };
-        if all(|| db.shrink(&settings, at(NOON))) {
-            backlog.book.forget_rows();
+        let (oldest, last) = (ask(&db, "SELECT min(at) FROM minute"), ask(&db, "SELECT max(at) FROM minute"));
+        assert!((NOON - 34 * 60..NOON - 60).contains(&oldest) && last == NOON, "{} hours", (NOON - oldest) / 60);
+        assert_eq!(rest().map(|sql| ask(&db, &sql)), others, "all else is there");
+    }
+
+    #[test]
+    fn when_nothing_else_is_left_even_today_goes_and_counting_goes_on() {
+        let minutes = (0..100).map(|hour| NOON - hour * 60);
+        let (_folder, mut db, mut backlog) = filled(minutes, 3, |number, _| format!("n{number}.example"));
+        let mut order = Vec::new();
+        while db.remove_finest(NOON).expect("removed") {
+            let left = ["minute", "hour_block", "day"].map(|table| ask(&db, &format!("SELECT count(*) FROM {table}")));
+            order.push(left);
         }
-        assert!(db.bytes().expect("asked") <= settings.max_size - LOG_SIZE as u64, "{:?}", db.bytes());
-        assert!(ask(&db, "SELECT count(*) FROM hour_block") < hours);
-        // Counting goes on, with subjects that were removed too.
-        backlog.take(delta([row(3, NOON, 5)]));
+        assert_eq!(order.last(), Some(&[0, 0, 0]));
+        let old = order.iter().position(|left| left[0] <= 6).expect("the last hour is left for now");
+        assert_eq!(order[old][1..], [3 * 18, 3 * 5][..], "hours and days were not touched before");
+        assert!(
+            order.iter().any(|left| left[0] > 0 && left[2] < 3 * 4),
+            "the last hour's minutes stay longer than old days"
+        );
+        assert!(db.remove_unused().expect("removed") && ask(&db, "SELECT count(*) FROM subject_list") == 0);
+        backlog.book.forget_rows();
+        backlog.take(delta([row(2, NOON, 5)]));
         db.append(&mut backlog, at(NOON), at(NOON)).expect("written");
-        let sql = format!("SELECT sum(hits) FROM hits_by_minute WHERE at = {NOON} AND rule LIKE 'n3-%'");
-        assert!(ask(&db, &sql) >= 5);
+        assert_eq!(ask(&db, "SELECT sum(hits) FROM hits_by_minute WHERE rule = 'n2.example'"), 5);
     }
 }

@@ -169,7 +169,11 @@ impl Worker {
                 if self.lock.is_none() {
                     self.lock = Some(db::lock(&self.path)?);
                 }
-                none.insert(Db::open(&self.path, &self.settings, now)?)
+                let mut db = Db::open(&self.path, &self.settings, now)?;
+                if self.path == self.main {
+                    take_in(&mut db, &self.settings, now);
+                }
+                none.insert(db)
             }
         };
         if place::log_size(&self.path) > self.tuning.log {
@@ -279,6 +283,14 @@ impl Worker {
         self.lock = None;
         self.minute = None;
         self.backlog.book.forget_rows();
+    }
+}
+
+/// Adds up what was written beside; what cannot be is left for the next start.
+fn take_in(db: &mut Db, settings: &Settings, now: Now) {
+    match db.take_in(settings, now) {
+        Ok(taken) => taken.iter().for_each(|path| tracing::info!("the statistics in {} were taken in", path.display())),
+        Err(error) => tracing::warn!("statistics that were written beside {} wait there: {error}", db.path.display()),
     }
 }
 

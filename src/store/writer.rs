@@ -38,6 +38,25 @@ pub struct Status {
     pub bytes: u64,
 }
 
+impl Status {
+    /// What somebody should look at, if anything.
+    pub fn trouble(&self) -> Option<String> {
+        let Self { error, elsewhere, waiting, nameless, moved_aside, .. } = self;
+        let mut said = Vec::new();
+        if let Some(error) = error {
+            said.push(format!("nothing can be written ({error}); counting goes on, {waiting} hits wait in memory"));
+        }
+        if *nameless > 0 {
+            said.push(format!("{nameless} hits were kept without their names, as too much had to wait"));
+        }
+        said.extend(elsewhere.clone());
+        if *moved_aside > 0 {
+            said.push("the file was damaged: it was moved aside, and a new one was begun".into());
+        }
+        (!said.is_empty()).then(|| said.join("; "))
+    }
+}
+
 /// A store that is being written.
 #[derive(Debug)]
 pub struct Writer {

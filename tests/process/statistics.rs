@@ -1,341 +1,272 @@
-//! `stats` and `report`, on a store as a server would have left it.
+//! The store of statistics: what is blocked stands in it a moment later, and nothing that befalls it stops an answer.
 
 use std::fs;
-use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::Arc;
 
-use parquet::file::reader::{FileReader, SerializedFileReader};
-use parquet::record::{Field, RowAccessor};
-use serde_json::{Value, json};
+use rusqlite::{Connection, OpenFlags};
 
-use qalqan::util::Digest;
-
+use crate::support::client::{Ask, rtype};
 use crate::support::mock::Mock;
-use crate::support::server::{Folder, Ran, Server, Setup, eventually, within};
-use crate::support::statistics::{Book, Subject};
+use crate::support::server::{Folder, Ran, Server, Setup, eventually, repository, within};
 
-/// 2026-11-01T00:00Z, in minutes.
-const START: i64 = 1_793_491_200 / 60;
-/// The month of that day, as `report` takes it.
-const MONTH: [&str; 5] = ["report", "--from", "2026-11-01", "--to", "2026-11-10"];
+/// Where it is.
+const STORE: &str = "state/statistics.db";
 
-/// Three names on two orders and two lists, ten days of hits.
-fn book() -> Book {
-    let mut shadow = Subject::blocked("*.below.example", "second", &[]);
-    shadow.outcome = "shadow";
-    let mut both = Subject::blocked("=xn--90aoahqe0a.example", "first", &[("-7", "Agency"), ("8/1", "Court <b>&")]);
-    both.lists.push("second".into());
-    let one = Subject::blocked("one.example", "first", &[("-7", "Agency")]);
-    let mut book = Book { subjects: vec![one, both, shadow], runs: vec![(START, START + 14_400)], ..Book::default() };
-    for day in 0..10 {
-        book.hit(0, START + day * 1440 + 61, 100 + day as u64, 40);
-        book.hit(1, START + day * 1440 + 602, 7, 3);
-    }
-    book.hit(2, START + 1440, 4, 4);
-    let day = START / 1440;
-    book.sketches = vec![
-        (day, "all", String::new(), String::new(), 1, 30),
-        (day + 1, "all", String::new(), String::new(), 1, 20),
-        (day, "rule", "one.example".into(), String::new(), 1, 28),
-        (day, "rule", "=xn--90aoahqe0a.example".into(), String::new(), 1, 2),
-        (day + 1, "rule", "=xn--90aoahqe0a.example".into(), String::new(), 1, 1),
-        (day, "order", "-7".into(), "Agency".into(), 1, 29),
-    ];
-    book.kinds = vec![
-        (START / 60 + 1, "blocked", "A", "sinkhole", "udp", 900),
-        (START / 60 + 1, "blocked", "AAAA", "sinkhole", "tcp", 215),
-        (START / 60 + 24, "shadow", "HTTPS", "passed", "udp", 4),
-    ];
-    book.totals = vec![(START, "received", 10_000), (START + 1, "received", 1190)];
-    book
-}
-
-/// A folder with a configuration and this store.
-fn folder(book: &Book) -> Arc<Folder> {
+/// A block list and an order.
+fn lists(mock: &Mock) -> (Arc<Folder>, Setup) {
     let folder = Folder::new();
-    let upstream = "127.0.0.1:9".parse().expect("an address");
-    folder.write(
-        "config.toml",
-        Setup::new(upstream).list("first", "first.txt", "").list("second", "second.txt", "").text(),
+    folder.write("plain.txt", "plain.example\n");
+    folder.write("shadow.txt", "shadow.example\n");
+    let order = "id = \"7/25\"\nauthority = \"Agency\"\nlegal_basis = \"Law 1\"\ndomains = [\"ordered.example\"]\n";
+    folder.write("orders/1.toml", order);
+    let setup = Setup::new(mock.address()).list("orders", "orders", "").list("plain", "plain.txt", "").list(
+        "shadow",
+        "shadow.txt",
+        "mode = \"shadow\"",
     );
-    folder.write("first.txt", "one.example\n");
-    folder.write("second.txt", "below.example\n");
-    fs::create_dir_all(folder.path("state")).expect("a folder");
-    book.write(&folder.path("state/statistics.db"));
-    folder
+    (folder, setup)
 }
 
-/// Runs `report` for the month with more arguments.
-fn report(folder: &Folder, more: &[&str]) -> Ran {
-    Ran::of(folder, &[&MONTH[..], more].concat())
+/// The answer to a question that has one number, if it can be had.
+fn number(path: &Path, sql: &str) -> Option<i64> {
+    let db = Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_ONLY).ok()?;
+    db.query_row(sql, [], |row| row.get(0)).ok()
 }
 
-#[test]
-fn stats_shows_the_figures_of_a_time() {
-    let folder = folder(&book());
-    let told = Ran::of(&folder, &["stats", "--since", "2026-11-01", "--json"]).json();
-    let all = &told["all"];
-    assert_eq!((&all["hits"], &all["blocked"], &all["shadow"]), (&json!(1119), &json!(1115), &json!(4)), "{told}");
-    assert_eq!((&all["attempts"], &all["names"], &all["clients"]), (&json!(434), &json!(3), &json!("30-50")));
-    assert_eq!(told["queries"]["received"], json!(11_190));
-    let keys = |what: &str| {
-        let lines = told["top"][what]["lines"].as_array().expect("a ranking");
-        lines
-            .iter()
-            .map(|line| (line["key"].as_str().unwrap_or("").to_owned(), line["hits"].as_u64().unwrap_or(0)))
-            .collect::<Vec<_>>()
-    };
-    let told_as = |said: &[(&str, u64)]| said.iter().map(|&(key, hits)| (key.to_owned(), hits)).collect::<Vec<_>>();
-    assert_eq!(keys("orders"), told_as(&[("-7", 1115), ("8/1", 70)]), "a hit counts under each of its orders");
-    assert_eq!(keys("lists"), told_as(&[("first", 1115), ("second", 74)]));
-    assert_eq!(
-        keys("names"),
-        told_as(&[("one.example", 1045), ("=xn--90aoahqe0a.example", 70), ("*.below.example", 4)])
-    );
-    assert_eq!(keys("types"), told_as(&[("A", 900), ("AAAA", 215), ("HTTPS", 4)]));
-    let names = &told["top"]["names"]["lines"];
-    assert_eq!((&names[1]["clients"], &names[1]["clients_low"]), (&json!("<5"), &Value::Null), "{names}");
+/// Hits that a store has.
+fn hits(path: &Path) -> i64 {
+    number(path, "SELECT coalesce(sum(hits), 0) FROM hits_by_day").unwrap_or(0)
+}
 
-    let text = Ran::of(&folder, &["stats", "--since", "2026-11-01"]);
-    assert_eq!(text.code, Some(0), "{text:?}");
-    assert!(text.stdout.contains("1,115  9.96 % of queries") && !text.stdout.contains('\u{1b}'), "{text:?}");
-    let by = Ran::of(&folder, &["stats", "--since", "2026-11-01", "--by", "transport", "--limit", "1"]);
-    assert!(by.stdout.contains("udp") && !by.stdout.contains("tcp") && by.stdout.contains("… and 1 more"), "{by:?}");
+/// Waits until a store has so many hits.
+fn has(server: &Server, path: &Path, expected: i64) {
+    let explain = || format!("{} hits; it said:\n{}", hits(path), server.stderr());
+    eventually(&format!("{expected} hits in the store"), || hits(path) == expected, explain);
+}
+
+/// Asks for a blocked name.
+fn ask(server: &Server, times: usize) {
+    (0..times).for_each(|_| assert!(server.a("www.plain.example").is_address("0.0.0.0")));
 }
 
 #[test]
-fn a_table_has_a_row_for_each_name_and_order_and_no_formula() {
-    let folder = folder(&book());
-    let ran = report(&folder, &["--format", "csv", "--out", "r.csv"]);
-    assert_eq!(ran.code, Some(0), "{ran:?}");
-    let table = folder.read("r.csv");
-    let lines: Vec<&str> = table.split("\r\n").collect();
-    let span = "2026-11-01T00:00Z,2026-11-11T00:00Z";
-    assert_eq!(
-        lines[0],
-        "from,to,name,order,authority,legal_basis,list,other_lists,outcome,hits,attempts,unexamined,clients,clients_low,clients_high,first_hit,last_hit,precision"
-    );
-    let expected = [
-        format!("{span},*.below.example,,,,second,,shadow,4,4,0,,,,2026-11-02T00:00Z,2026-11-02T00:00Z,minute"),
-        format!(
-            "{span},'=xn--90aoahqe0a.example,'-7,Agency,Law 1,first,second,blocked,70,30,0,<5,,,2026-11-01T10:02Z,2026-11-10T10:02Z,minute"
-        ),
-        format!(
-            "{span},'=xn--90aoahqe0a.example,8/1,Court <b>&,Law 1,first,second,blocked,70,30,0,<5,,,2026-11-01T10:02Z,2026-11-10T10:02Z,minute"
-        ),
-        format!(
-            "{span},one.example,'-7,Agency,Law 1,first,,blocked,1045,400,0,28,28,28,2026-11-01T01:01Z,2026-11-10T01:01Z,minute"
-        ),
-    ];
-    assert_eq!(lines[1..5], expected);
-    assert_eq!(lines[5..], [""]);
-    let sums = within(&folder, "sha256sum").args(["-c", "--strict", "r.csv.sha256"]).output().expect("sha256sum runs");
-    assert!(sums.status.success(), "{sums:?}");
-    let about: Value = serde_json::from_str(&folder.read("r.csv.about.json")).expect("JSON");
-    assert_eq!(
-        (&about["all"]["hits"], &about["row_count"], &about["attempt_seconds"]),
-        (&json!(1119), &json!(4), &json!(60))
-    );
-
-    let ran = report(&folder, &["--order", "8/1", "--by", "day", "--format", "csv", "--out", "r.csv"]);
-    assert_eq!(ran.code, Some(0), "{ran:?}");
-    let table = folder.read("r.csv");
-    assert_eq!(table.lines().count(), 11, "the old file is replaced: {table}");
-    assert!(table.contains("2026-11-02T00:00Z,2026-11-03T00:00Z,'=xn--90aoahqe0a.example,8/1"), "{table}");
-}
-
-#[test]
-fn the_same_statistics_give_the_same_bytes() {
-    let folder = folder(&book());
-    for format in ["csv", "json", "html", "parquet"] {
-        let run = |out: &str| {
-            let at = ["--generated-at", "2026-11-24T12:00:00Z", "--lang", "kk", "--format", format, "--out", out];
-            let ran = report(&folder, &at);
-            assert_eq!(ran.code, Some(0), "{ran:?}");
-            fs::read(folder.path(out)).expect("read")
-        };
-        assert!(run("one") == run("two"), "{format}");
-    }
-}
-
-#[test]
-fn an_object_has_everything() {
-    let folder = folder(&book());
-    let ran = report(&folder, &["--format", "json", "--out", "r.json", "--by", "hour", "--lang", "ru"]);
-    assert_eq!(ran.code, Some(0), "{ran:?}");
-    let told: Value = serde_json::from_str(&folder.read("r.json")).expect("JSON");
-    let rows = told["rows"].as_array().expect("rows");
-    assert_eq!(rows.len(), 31);
-    assert_eq!(rows[0]["from"], json!("2026-11-01T01:00Z"));
-    let sum: u64 = rows.iter().filter_map(|row| row["hits"].as_u64()).sum();
-    assert_eq!(sum, 1045 + 2 * 70 + 4);
-    assert_eq!((&told["step"], &told["language"], &told["queries"]), (&json!("hour"), &json!("ru"), &json!(11_190)));
-    assert_eq!(told["notes"].as_array().map(Vec::len), Some(10));
-    assert_eq!(told["orders"][0]["legal_basis"], json!("Law 1"));
-    assert_eq!(told["filter"], json!({ "order": null, "authority": null, "list": null }));
-}
-
-#[test]
-fn a_page_needs_nothing_from_anywhere() {
-    let folder = folder(&book());
-    for (lang, title, note) in [
-        ("en", "Report on queries for blocked names", "Fewer than 5 are shown as &lt;5"),
-        ("ru", "Отчёт о запросах к заблокированным именам", "в течение 60 секунд"),
-        ("kk", "Бұғатталған атауларға сұраулар туралы есеп", "60 секунд ішінде"),
-    ] {
-        let ran = report(&folder, &["--format", "html", "--out", "r.html", "--lang", lang]);
-        assert_eq!(ran.code, Some(0), "{ran:?}");
-        let page = folder.read("r.html");
-        assert!(page.starts_with("<!DOCTYPE html>") && page.contains(&format!("<html lang=\"{lang}\">")), "{lang}");
-        for text in [title, note, "Court &lt;b&gt;&amp;", "=биткоин.example", "&lt;5", "<svg", "@media print"] {
-            assert!(page.contains(text), "{lang}: no {text}\n{page}");
-        }
-        for bad in ["src=", "href=", "url(", "@import", "<script", "<b>&", "http://", "https://"] {
-            assert!(!page.contains(bad), "{lang}: {bad}");
-        }
-    }
-}
-
-#[test]
-fn columns_are_typed_and_read_back() {
-    let folder = folder(&book());
-    let ran = report(&folder, &["--format", "parquet", "--out", "r.parquet"]);
-    assert_eq!(ran.code, Some(0), "{ran:?}");
-    let file = SerializedFileReader::new(fs::File::open(folder.path("r.parquet")).expect("opened")).expect("Parquet");
-    let about = file.metadata().file_metadata().key_value_metadata().cloned().unwrap_or_default();
-    let about = about.iter().find(|pair| pair.key == "qalqan.about").and_then(|pair| pair.value.clone());
-    let about: Value = serde_json::from_str(&about.expect("the head of the report")).expect("JSON");
-    assert_eq!(about["all"]["hits"], json!(1119));
-    let rows: Vec<_> = file.get_row_iter(None).expect("rows").map(|row| row.expect("a row")).collect();
-    assert_eq!(rows.len(), 4);
-    let names: Vec<&str> = rows.iter().map(|row| row.get_string(2).expect("a name").as_str()).collect();
-    assert_eq!(names, ["*.below.example", "=xn--90aoahqe0a.example", "=xn--90aoahqe0a.example", "one.example"]);
-    assert_eq!(rows[3].get_timestamp_millis(0).expect("a time"), START * 60_000);
-    assert_eq!(rows[3].get_timestamp_millis(15).expect("a time"), (START + 61) * 60_000);
-    assert_eq!((rows[3].get_long(9).expect("hits"), rows[3].get_long(13).expect("clients")), (1045, 28));
-    let cells: Vec<_> = rows[0].get_column_iter().map(|(_, field)| field.clone()).collect();
-    assert_eq!((&cells[3], &cells[13]), (&Field::Null, &Field::Null), "no order, no clients");
-}
-
-#[test]
-fn what_makes_no_sense_is_told_and_leaves_no_file() {
-    let folder = folder(&book());
-    let fails = |args: &[&str], why: &str| {
-        let ran = Ran::of(&folder, args);
-        assert_eq!(ran.code, Some(2), "{ran:?}");
-        assert!(ran.stderr.contains(why), "{why}: {ran:?}");
-        let left: Vec<_> = fs::read_dir(folder.path(""))
-            .expect("listed")
-            .filter_map(|entry| entry.ok()?.file_name().into_string().ok())
-            .collect();
-        assert!(!left.iter().any(|name| name.starts_with(".tmp-") || name.starts_with("r.csv")), "{left:?}");
-    };
-    let csv = ["--format", "csv", "--out", "r.csv"];
-    let with = |more: &[&'static str]| [more, &csv[..]].concat();
-    fails(
-        &with(&["report", "--from", "2026-11-05", "--to", "2026-11-01"]),
-        "--from is 2026-11-05T00:00Z, which is not before --to, 2026-11-02T00:00Z",
-    );
-    fails(
-        &with(&["report", "--from", "2025-01-01", "--to", "2025-01-31"]),
-        "no server counted from 2025-01-01T00:00Z to 2025-02-01T00:00Z: statistics begin 2026-11-01T00:00Z",
-    );
-    fails(&with(&["report", "--from", "1.11.2026"]), "not a time; write a day as 2026-01-31");
-    fails(&[&MONTH[..], &["--order", "8/2"], &csv[..]].concat(), "there is no order 8/2; perhaps \"8/1\" is meant");
-    fails(&[&MONTH[..], &["--authority", "Agancy"], &csv[..]].concat(), "perhaps \"Agency\" is meant");
-    fails(&[&MONTH[..], &["--list", "frist"], &csv[..]].concat(), "there is no list frist; perhaps \"first\" is meant");
-    fails(
-        &[&MONTH[..], &["--format", "csv", "--out", "no/such/r.csv"]].concat(),
-        "cannot write no/such/r.csv: No such file or directory",
-    );
-    fails(&[&MONTH[..], &["--format", "csv", "--out", "state"]].concat(), "state is a folder");
-    // A full disk is a file that may not grow, as far as a program can tell. What SQLite needs is there already.
-    let server = rusqlite::Connection::open(folder.path("state/statistics.db")).expect("opened");
-    let _: i64 = server.query_row("SELECT count(*) FROM meta", (), |row| row.get(0)).expect("read");
-    let qalqan = env!("CARGO_BIN_EXE_qalqan");
-    let script = format!("trap '' XFSZ; ulimit -f 1; exec {qalqan} {} --format html --out r.csv", MONTH.join(" "));
-    let full = Command::new("sh").args(["-c", &script]).current_dir(folder.path("")).output().expect("sh runs");
-    let said = String::from_utf8_lossy(&full.stderr);
-    assert!(full.status.code() == Some(2) && said.contains("cannot write r.csv: File too large"), "{full:?}");
-    fails(&["stats", "--since", "2999-01-01"], "--since is in the future");
-}
-
-#[test]
-fn an_order_nobody_asked_for_has_a_report_too() {
-    let folder = folder(&book());
-    folder.write("first.txt", "id = \"9\"\nauthority = \"Agency\"\ndomains = [\"nine.example\"]\n");
-    folder.write("config.toml", folder.read("config.toml").replace("first.txt", "orders/"));
-    folder.write("orders/9.toml", "id = \"9\"\nauthority = \"Agency\"\ndomains = [\"nine.example\"]\n");
-    let ran = report(&folder, &["--order", "9", "--format", "csv", "--out", "r.csv"]);
-    assert_eq!(ran.code, Some(0), "{ran:?}");
-    assert!(ran.stdout.starts_with("r.csv: 0 rows, 0 hits, "), "{ran:?}");
-    assert_eq!(folder.read("r.csv").lines().count(), 1);
-}
-
-#[test]
-fn statistics_that_cannot_be_read_say_why() {
-    let folder = folder(&book());
-    let fails = |why: &str| {
-        let ran = Ran::of(&folder, &["stats"]);
-        assert!(ran.code == Some(2) && ran.stderr.contains(why), "{why}: {ran:?}");
-    };
-    let path = folder.path("state/statistics.db");
-    fs::remove_file(&path).expect("removed");
-    fails("there are no statistics yet: no state/statistics.db");
-    Book { user_version: 99, ..book() }.write(&path);
-    fails("state/statistics.db is of a newer version of qalqan (schema 99, this one knows 1)");
-    fs::write(&path, "no database".repeat(1000)).expect("written");
-    fails("state/statistics.db is damaged");
-    fs::remove_file(&path).expect("removed");
-    book().write(&path);
-    fs::set_permissions(&path, fs::Permissions::from_mode(0o000)).expect("changed");
-    // Root may read everything.
-    if fs::File::open(&path).is_err() {
-        fails("this user may not read it");
-    }
-}
-
-#[test]
-fn what_a_killed_server_counted_is_in_a_report() {
+fn what_is_blocked_can_be_read_a_moment_later_with_the_shipped_configuration() {
     let mock = Mock::fixed([198, 51, 100, 7]);
-    let folder = Folder::new();
-    folder.write("first.txt", "one.example\n");
-    let server = Server::start(&folder, &Setup::new(mock.address()).list("first", "first.txt", ""));
-    for name in ["one.example", "www.one.example", "one.example"] {
-        assert!(server.a(name).is_address("0.0.0.0"));
+    let (folder, setup) = lists(&mock);
+    let server = Server::start(&folder, &setup);
+    ask(&server, 3);
+    for (name, qtype) in [("ordered.example", rtype::AAAA), ("shadow.example", rtype::A), ("free.example", rtype::A)] {
+        server.ask(&Ask::new(name, qtype));
     }
-    server.a("free.example");
-    let counted = || {
-        let ran = server.run(&["stats", "--json"]);
-        ran.code == Some(0) && ran.json()["all"]["hits"] == json!(3) && ran.json()["queries"]["received"] == json!(4)
-    };
-    eventually("it is counted", counted, || server.run(&["stats", "--json"]).stdout);
-    let told = server.run(&["stats", "--json"]).json();
-    assert_eq!(
-        (&told["all"]["attempts"], &told["all"]["names"]),
-        (&json!(1), &json!(1)),
-        "one client, one rule: {told}"
-    );
+    let path = folder.path(STORE);
+    has(&server, &path, 5);
+    let ask = |sql: &str| number(&path, sql);
+    assert_eq!(ask("SELECT sum(hits) FROM hits_by_minute WHERE rule = 'plain.example' AND list = 'plain'"), Some(3));
+    assert_eq!(ask("SELECT sum(attempts) FROM hits_by_hour WHERE rule = 'plain.example'"), Some(1));
+    assert_eq!(ask("SELECT sum(hits) FROM hits_by_day WHERE outcome = 'shadow'"), Some(1));
+    let order = "SELECT sum(hits) FROM order_hits_by_day WHERE number = '7/25' AND authority = 'Agency' AND legal_basis = 'Law 1'";
+    assert_eq!(ask(order), Some(1));
+    assert_eq!(ask("SELECT sum(hits) FROM kinds_by_day WHERE type = 'AAAA' AND answer = 'sinkhole'"), Some(1));
+    let received = || ask("SELECT sum(value) FROM queries_by_hour WHERE metric = 'received'") == Some(6);
+    eventually("all queries are counted", received, || server.stderr());
+    assert_eq!(ask("SELECT count(*) FROM meta WHERE key = 'time_zone' AND value = 'UTC'"), Some(1));
+    // Somebody's own tool, while it runs.
+    if let Ok(shell) =
+        Command::new("sqlite3").arg("-readonly").arg(&path).arg("SELECT sum(hits) FROM hits_by_day").output()
+    {
+        assert_eq!(String::from_utf8_lossy(&shell.stdout), "5\n", "{shell:?}");
+    }
+    server.stop();
+    assert_eq!(ask("SELECT sum(hits) FROM minute"), Some(5), "folded at the end");
+}
+
+#[test]
+fn nothing_is_lost_by_stopping_and_a_second_at_most_by_killing() {
+    let mock = Mock::fixed([198, 51, 100, 7]);
+    let (folder, setup) = lists(&mock);
+    let path = folder.path(STORE);
+    let server = Server::start(&folder, &setup);
+    ask(&server, 50);
+    server.stop();
+    assert_eq!(hits(&path), 50, "all that was answered before the end");
+    let server = Server::start_as_is(&folder);
+    ask(&server, 30);
+    has(&server, &path, 80);
+    ask(&server, 20);
     server.kill();
-    let yesterday = jiff::Timestamp::now() - jiff::SignedDuration::from_hours(24);
-    let from = yesterday.to_string().chars().take(10).collect::<String>();
-    let ran = Ran::of(&folder, &["report", "--from", &from, "--format", "json", "--out", "r.json"]);
-    assert_eq!(ran.code, Some(0), "{ran:?}");
-    let told: Value = serde_json::from_str(&folder.read("r.json")).expect("JSON");
-    let row = &told["rows"][0];
-    assert_eq!(
-        (&row["name"], &row["hits"], &row["list"]),
-        (&json!("one.example"), &json!(3), &json!("first")),
-        "{told}"
-    );
-    assert_eq!((&row["precision"], &row["order"]), (&json!("minute"), &Value::Null));
-    let version = &told["lists_in_force"][0];
-    assert_eq!(
-        (&version["list"], &version["version"], &version["entries"]),
-        (&json!("first"), &json!(1), &json!(1)),
-        "{told}"
-    );
-    assert_eq!(version["sha256"], json!(Digest::of(b"one.example\n").to_string()));
-    assert_eq!(told["servers_counted"].as_array().map(Vec::len), Some(1));
+    let left = hits(&path);
+    assert!((80..=100).contains(&left), "{left}");
+    let server = Server::start_as_is(&folder);
+    ask(&server, 5);
+    has(&server, &path, left + 5);
+    assert_eq!(number(&path, "SELECT count(*) FROM run"), Some(3));
+}
+
+#[test]
+fn a_damaged_store_is_moved_aside_and_said_so() {
+    let mock = Mock::fixed([198, 51, 100, 7]);
+    let (folder, setup) = lists(&mock);
+    folder.write(STORE, vec![b'x'; 10_000]);
+    let server = Server::start(&folder, &setup);
+    ask(&server, 4);
+    has(&server, &folder.path(STORE), 4);
+    server.says("are damaged");
+    let files = fs::read_dir(folder.path("state")).expect("listed").flatten();
+    let aside: Vec<_> = files.filter(|file| file.file_name().to_string_lossy().contains(".damaged-")).collect();
+    assert_eq!(aside.len(), 1);
+    assert_eq!(fs::read(aside[0].path()).expect("read"), vec![b'x'; 10_000]);
+    let lists = server.run(&["lists"]);
+    assert!(lists.code == Some(1) && lists.stdout.contains("moved aside"), "{lists:?}");
+}
+
+#[test]
+fn a_later_version_s_store_is_not_touched_and_gets_what_was_counted_meanwhile() {
+    let mock = Mock::fixed([198, 51, 100, 7]);
+    let (folder, setup) = lists(&mock);
+    let path = folder.path(STORE);
+    let server = Server::start(&folder, &setup);
+    ask(&server, 2);
+    server.stop();
+    let set = |version: i64| {
+        let db = Connection::open(&path).expect("opened");
+        db.pragma_update(None, "user_version", version).expect("set");
+    };
+    set(99);
+    let before = fs::read(&path).expect("read");
+    let server = Server::start_as_is(&folder);
+    ask(&server, 3);
+    let spare = folder.path("state/statistics-v1.db");
+    has(&server, &spare, 3);
+    server.says("is a store of version 99");
+    let status = server.run(&["lists", "--json"]).json();
+    assert!(status["statistics"].as_str().is_some_and(|why| why.contains("version 99")), "{status}");
+    server.stop();
+    assert_eq!(fs::read(&path).expect("read"), before);
+    set(1);
+    let server = Server::start_as_is(&folder);
+    ask(&server, 1);
+    has(&server, &path, 6);
+    assert!(!spare.exists());
+}
+
+#[test]
+fn statistics_can_be_turned_off() {
+    let mock = Mock::fixed([198, 51, 100, 7]);
+    let (folder, setup) = lists(&mock);
+    let server = Server::start(&folder, &setup.more("[stats]\nenabled = false"));
+    ask(&server, 3);
+    server.stop();
+    assert!(!folder.path(STORE).exists());
+    assert_eq!(folder.counters()["queries"]["blocked"], 3);
+}
+
+/// Starts a server that sees other file systems than we do; none if this machine does not allow that.
+fn start_with_mounts(folder: &Arc<Folder>, setup: &Setup, mounts: &str) -> Option<Server> {
+    let allowed = Command::new("unshare").args(["-rm", "mount", "-t", "tmpfs", "none", "/mnt"]).output();
+    if !allowed.is_ok_and(|output| output.status.success()) {
+        eprintln!("skipped: no file systems of one's own here");
+        return None;
+    }
+    folder.write("config.toml", setup.text());
+    fs::create_dir_all(folder.path("state")).expect("made");
+    let mut command = within(folder, "unshare");
+    let script = format!("{mounts} && exec \"$0\" serve --config config.toml");
+    command.args(["-rm", "sh", "-c", &script, env!("CARGO_BIN_EXE_qalqan")]);
+    Some(Server::start_by(folder, &mut command))
+}
+
+/// A path as the server sees it.
+fn seen_by(server: &Server, name: &str) -> PathBuf {
+    let path = server.folder.path(name);
+    Path::new(&format!("/proc/{}/root", server.pid())).join(path.strip_prefix("/").expect("an absolute path"))
+}
+
+#[test]
+fn a_full_disk_makes_counts_wait() {
+    let mock = Mock::fixed([198, 51, 100, 7]);
+    let (folder, setup) = lists(&mock);
+    let mount = "mount -t tmpfs -o size=4m none state";
+    let Some(server) = start_with_mounts(&folder, &setup, mount) else { return };
+    let path = seen_by(&server, STORE);
+    ask(&server, 2);
+    has(&server, &path, 2);
+    let filler = seen_by(&server, "state/filler");
+    let _ = fs::write(&filler, vec![0; 5 << 20]).expect_err("it is full");
+    // Until a page is needed there is room in what the file has; names need some.
+    let mut asked = 0;
+    let waits = || {
+        let name = format!("{}{asked}.ordered.example", "x".repeat(40));
+        asked += 1;
+        assert!(server.a(&name).is_address("0.0.0.0"), "answered all the same");
+        server.run(&["lists", "--json"]).json()["statistics"].is_string()
+    };
+    eventually("the status says that nothing can be written", waits, || server.stderr());
+    ask(&server, 20);
+    fs::remove_file(&filler).expect("removed");
+    has(&server, &path, 22 + i64::from(asked));
+    let well = || server.run(&["lists", "--json"]).json()["statistics"].is_null();
+    eventually("the status is well again", well, || server.stderr());
+}
+
+#[test]
+fn a_file_that_cannot_be_written_makes_counts_wait() {
+    let mock = Mock::fixed([198, 51, 100, 7]);
+    let (folder, setup) = lists(&mock);
+    folder.write(STORE, "");
+    let mount = format!("mount --bind {STORE} {STORE} && mount -o remount,bind,ro {STORE}");
+    let Some(server) = start_with_mounts(&folder, &setup, &mount) else { return };
+    ask(&server, 7);
+    server.says("cannot write the statistics");
+    let lists = server.run(&["lists"]);
+    assert!(lists.code == Some(1) && lists.stdout.contains("nothing can be written"), "{lists:?}");
+    let pid = server.pid().to_string();
+    let enter = ["-t", &pid, "-U", "-m", "--preserve-credentials", "umount"];
+    let path = folder.path(STORE);
+    let status = Command::new("nsenter").args(enter).arg(&path).status().expect("nsenter is there");
+    assert!(status.success());
+    ask(&server, 1);
+    has(&server, &path, 8);
+}
+
+#[test]
+fn without_a_database_of_time_zones_names_are_refused_and_offsets_are_not() {
+    let folder = Folder::new();
+    let check = |zone: &str| {
+        folder.write("config.toml", format!("[stats]\ntime_zone = {zone:?}\n"));
+        let script = "mount -t tmpfs none /usr/share/zoneinfo && exec \"$0\" check --config config.toml";
+        let mut command = within(&folder, "unshare");
+        command.args(["-rm", "sh", "-c", script, env!("CARGO_BIN_EXE_qalqan")]);
+        command.output()
+    };
+    match check("+05:00") {
+        Ok(output) if output.status.code() != Some(2) => {}
+        other => {
+            let allowed = Command::new("unshare").args(["-rm", "mount", "-t", "tmpfs", "none", "/mnt"]).output();
+            assert!(!allowed.is_ok_and(|output| output.status.success()), "{other:?}");
+            eprintln!("skipped: no file systems of one's own here");
+            return;
+        }
+    }
+    let output = check("Asia/Almaty").expect("it ran a moment ago");
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.code() == Some(2) && said.contains("config.toml:2:13") && said.contains("tzdata"), "{said}");
+    // With one they are known.
+    folder.write("config.toml", "[stats]\ntime_zone = \"Asia/Almaty\"\n");
+    let ran = Ran::of(&folder, &["check", "--config", "config.toml"]);
+    assert!(!ran.stderr.contains("time_zone"), "{ran:?}");
+}
+
+#[test]
+fn the_documented_views_are_those_of_the_schema() {
+    let docs = fs::read_to_string(repository().join("docs/store.md")).expect("docs/store.md");
+    let schema = fs::read_to_string(repository().join("src/store/schema.sql")).expect("the schema");
+    for line in schema.lines() {
+        let Some(view) = line.strip_prefix("CREATE VIEW ").and_then(|rest| rest.split([' ', '(']).next()) else {
+            continue;
+        };
+        let internal = ["minute_all", "hour_all", "day_all"].contains(&view);
+        assert!(internal || docs.contains(&format!("`{view}`")), "{view} is not in docs/store.md");
+    }
 }
