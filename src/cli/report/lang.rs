@@ -152,7 +152,7 @@ mod tests {
     #[test]
     fn russian_counts_by_the_last_digit() {
         let rows = [0, 1, 2, 5, 11, 12, 21, 22, 25, 101, 111, 1000].map(ru::TEXTS.more_rows);
-        let words: Vec<&str> = rows.iter().filter_map(|text| text.split(' ').nth(2)).collect();
+        let words: Vec<&str> = rows.iter().filter_map(|text| text.split([' ', ':']).nth(2)).collect();
         let expected =
             ["строк", "строка", "строки", "строк", "строк", "строк", "строка", "строки", "строк", "строка", "строк"];
         assert_eq!(words[..11], expected);
