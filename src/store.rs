@@ -53,3 +53,12 @@ pub struct Settings {
 pub fn path(state_dir: &Path) -> PathBuf {
     state_dir.join("statistics.db")
 }
+
+/// The store to read: beside one that this version must not touch, the one it writes meanwhile.
+pub fn path_in_use(state_dir: &Path) -> PathBuf {
+    let (path, spare) = (path(state_dir), place::spare(&path(state_dir)));
+    match place::kind(&path) {
+        Ok(place::Kind::Newer(_) | place::Kind::Foreign) if spare.exists() => spare,
+        _ => path,
+    }
+}

@@ -144,6 +144,7 @@ fn a_later_version_s_store_is_left_alone_and_another_file_is_begun() {
     assert!(status.elsewhere.as_deref().is_some_and(|why| why.contains("version 2")), "{status:?}");
     assert_eq!(read(&stage.folder.path().join("statistics-v1.db")), 2);
     assert_eq!(fs::read(stage.path()).expect("read"), before);
+    assert_eq!(read(&crate::store::path_in_use(stage.folder.path())), 2);
     // When it is one of ours again, what was counted meanwhile is added to it.
     stage.worker.finish(at(stage.seconds));
     drop(newer);
@@ -151,6 +152,7 @@ fn a_later_version_s_store_is_left_alone_and_another_file_is_begun() {
     stage.worker = Stage::worker(stage.folder.path());
     let status = stage.hits(3).clone();
     assert_eq!((status.elsewhere, status.error, stage.read()), (None, None, 5));
+    assert_eq!(crate::store::path_in_use(stage.folder.path()), stage.path());
 }
 
 #[test]
