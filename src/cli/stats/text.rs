@@ -118,6 +118,9 @@ fn bar(height: u64, highest: u64) -> char {
     BARS[(step as usize).clamp(1, BARS.len()) - 1]
 }
 
+/// Its head, whether it is shown, and its cells.
+type Column = (&'static str, bool, fn(&Line) -> String);
+
 /// A ranking.
 fn ranked(what: &str, ranking: &Ranking, style: Style, width: Option<usize>) -> String {
     let lines = &ranking.lines;
@@ -125,7 +128,7 @@ fn ranked(what: &str, ranking: &Ranking, style: Style, width: Option<usize>) -> 
         return format!("{what}: none\n");
     }
     let any = |get: fn(&Line) -> bool| lines.iter().any(get);
-    let shown: [(&str, bool, fn(&Line) -> String); 6] = [
+    let shown: [Column; 6] = [
         ("hits", true, |line| grouped(line.hits)),
         ("shadow", any(|line| line.shadow > 0), |line| grouped(line.shadow)),
         ("excepted", any(|line| line.excepted > 0), |line| grouped(line.excepted)),

@@ -21,7 +21,7 @@ pub(super) fn bars(bars: &[(String, u64)], number: impl Fn(u64) -> String) -> Ma
         .collect();
     let highest = bars.iter().map(|(_, hits)| *hits).max().unwrap_or(0);
     let step = WIDTH as f64 / bars.len().max(1) as f64;
-    let gap = if step > 4.0 { 1.0 } else { 0.0 };
+    let gap = if step > 4.0 { step * 0.15 } else { 0.0 };
     html! {
         svg.timeline viewBox={ "0 0 " (WIDTH) " " (HEIGHT + FOOT) } role="img" {
             line stroke="#555" x1="0" x2=(WIDTH) y1=(HEIGHT) y2=(HEIGHT) {}
