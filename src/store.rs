@@ -10,6 +10,7 @@ mod db;
 mod merge;
 mod place;
 mod prune;
+pub mod read;
 #[cfg(test)]
 mod size;
 #[cfg(test)]

@@ -44,6 +44,8 @@ mod orders;
 mod probe;
 #[path = "process/reload.rs"]
 mod reload;
+#[path = "process/reports.rs"]
+mod reports;
 #[path = "process/restart.rs"]
 mod restart;
 #[path = "process/signed.rs"]

@@ -3,5 +3,6 @@
 pub mod client;
 pub mod mock;
 pub mod server;
+pub mod statistics;
 pub mod steady;
 pub mod web;
