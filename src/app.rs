@@ -1,6 +1,7 @@
 //! Composition: build everything in order, run, drain. No logic of its own.
 
 mod counters;
+mod observe;
 mod operate;
 mod publish;
 mod replace;
@@ -17,7 +18,7 @@ use std::time::Duration;
 
 use tokio::sync::mpsc;
 
-use crate::admin::{Asked, Socket, SocketError};
+use crate::admin::{Asked, HttpBound, HttpError, Socket, SocketError, Watched};
 use crate::audit::{self, Audit, By, Event};
 use crate::config::Settings;
 use crate::engine::Engine;
@@ -33,6 +34,7 @@ use crate::system::{self, ActivationError, Request, Signals};
 use crate::upstream::UpstreamError;
 use crate::util::{Digest, Now};
 
+use self::observe::{Observed, Observer};
 use self::operate::Operators;
 use self::publish::Publisher;
 
@@ -50,6 +52,8 @@ pub enum AppError {
     StateDir(PathBuf, io::Error),
     /// Addresses that cannot be served.
     Bind(Vec<BindError>),
+    /// Addresses of the admin listener that cannot be served.
+    Http(Vec<HttpError>),
     /// What systemd passed in makes no sense.
     Activation(ActivationError),
     /// A passed socket cannot be used.
@@ -82,6 +86,7 @@ impl fmt::Display for AppError {
                 write!(f, "cannot write to the state folder {path}: {error}; make it writable, or change state_dir")
             }
             Self::Bind(errors) => lines(f, errors),
+            Self::Http(errors) => lines(f, errors),
             Self::Activation(error) => error.fmt(f),
             Self::Passed(name, error) => write!(f, "the socket {name} passed in by systemd cannot be used: {error}"),
             Self::Control(error) => error.fmt(f),
@@ -131,7 +136,7 @@ pub fn serve(settings: Settings) -> Result<(), Vec<AppError>> {
 /// Builds, runs, drains.
 async fn run(settings: Settings) -> Result<(), Vec<AppError>> {
     let signals = Signals::listen().map_err(|error| vec![AppError::System("cannot take signals", error)])?;
-    let Parts { bound, control, audit, hits, loader, loaded, publisher, engine, stats } = build(&settings)?;
+    let Parts { bound, http, control, audit, hits, loader, loaded, publisher, engine, stats } = build(&settings)?;
     let (socket, asked) = control;
     let summary = bound.summary();
     let (published, snapshots) = (publisher.published(), publisher.snapshots());
@@ -139,9 +144,6 @@ async fn run(settings: Settings) -> Result<(), Vec<AppError>> {
     let serving = bound
         .start(&settings.server, &engine)
         .map_err(|error| one(AppError::System("cannot start listening", error)))?;
-    if let Some(path) = &settings.server.ready_file {
-        serve::write_ready_file(path, serving.addresses()).map_err(|error| one(AppError::Ready(error)))?;
-    }
     let counters = counters::Writer::start(&settings.state_dir, Arc::clone(&stats), hits.shared_counters());
     let mut target = publisher;
     let (runner, fetch) = fetch::Runner::new(settings.fetched(), Some(told_of_fetches(Arc::clone(&audit))));
@@ -154,10 +156,34 @@ async fn run(settings: Settings) -> Result<(), Vec<AppError>> {
         version: env!("CARGO_PKG_VERSION").into(),
         config_sha256: fs::read(&settings.path).map_or(Digest::ZERO, |bytes| Digest::of(&bytes)),
     };
-    audit.record(By::System, Event::ServerStarted(server.clone()), Now::read());
     let reloading = Control::new(settings.clone(), loader, target, &loaded, published).with_audit(Arc::clone(&audit));
     drop(loaded);
     let operators = Operators::new(Arc::clone(&engine), reloading.board(), trigger.clone(), Arc::clone(&audit));
+    let observer = Observer::start(Observed {
+        engine: Arc::clone(&engine),
+        stats: Arc::clone(&stats),
+        hits: hits.shared_counters(),
+        audit: Arc::clone(&audit),
+        board: reloading.board(),
+        operators: operators.clone(),
+        fetch: fetch.clone(),
+        load: serving.load(),
+        max_connections: settings.server.tcp.max_connections,
+        beats: serving.pulse(),
+    });
+    let (http_addresses, refused) = (http.addresses(), observer.refusals());
+    let http = http
+        .start(Arc::clone(&observer) as Arc<dyn Watched>, refused)
+        .map_err(|error| one(AppError::System("cannot start the admin listener", error)))?;
+    for address in &http_addresses {
+        tracing::info!("figures and health at http://{address}/metrics and /health");
+    }
+    if let Some(path) = &settings.server.ready_file {
+        let dns = serving.addresses().iter().map(|&(transport, address)| (transport.as_str(), address));
+        let all: Vec<_> = dns.chain(http_addresses.into_iter().map(|address| ("http", address))).collect();
+        serve::write_ready_file(path, &all).map_err(|error| one(AppError::Ready(error)))?;
+    }
+    audit.record(By::System, Event::ServerStarted(server.clone()), Now::read());
     let clerk = tokio::spawn(Clerk::new(reloading.board(), snapshots, Arc::clone(&audit)).run());
     let status = tokio::spawn(operators.clone().keep_status(settings.state_dir.clone()));
     let operators = tokio::spawn(operators.run(asked));
@@ -170,6 +196,7 @@ async fn run(settings: Settings) -> Result<(), Vec<AppError>> {
 
     tracing::info!("stopping: answering what is under way");
     system::stopping();
+    observer.stopping();
     watchdog.abort();
     serving.stop().await;
     // A reload under way may finish or not; what it would publish nobody asks any more.
@@ -179,6 +206,8 @@ async fn run(settings: Settings) -> Result<(), Vec<AppError>> {
     status.abort();
     clerk.abort();
     drop(socket);
+    drop(http);
+    drop(observer);
     // A download under way ends with the process; what it writes is renamed into place, or not.
     fetches.abort();
     refresh.abort();
@@ -202,6 +231,7 @@ async fn run(settings: Settings) -> Result<(), Vec<AppError>> {
 /// What [`build`] has made.
 struct Parts {
     bound: Bound,
+    http: HttpBound,
     control: (Socket, mpsc::Receiver<Asked>),
     audit: Arc<Audit>,
     hits: Arc<HitLog>,
@@ -221,6 +251,7 @@ fn build(settings: &Settings) -> Result<Parts, Vec<AppError>> {
         .and_then(|passed| Bound::bind(&settings.server, passed).map_err(AppError::Bind))
         .map_err(&mut keep)
         .ok();
+    let http = HttpBound::bind(&settings.admin).map_err(|errors| keep(AppError::Http(errors))).ok();
     // Without the folder there is no socket either, which is said once.
     let control =
         state.map(|()| Socket::open(&settings.state_dir).map_err(|error| keep(AppError::Control(error))).ok());
@@ -235,8 +266,8 @@ fn build(settings: &Settings) -> Result<Parts, Vec<AppError>> {
     }
     let mut loader = Loader::new(Some(settings.state_dir.clone()));
     let loaded = reload::first(settings, &mut loader).map_err(|error| keep(AppError::Lists(error))).ok();
-    let (Some(Some(control)), Some(audit), Some(bound), Some(hits), Some(loaded)) =
-        (control, audit, bound, hits, loaded)
+    let (Some(Some(control)), Some(audit), Some(bound), Some(http), Some(hits), Some(loaded)) =
+        (control, audit, bound, http, hits, loaded)
     else {
         // What depends on these is still looked at, so that all problems are told at once.
         errors.extend(publish::routes_errors(settings));
@@ -246,7 +277,7 @@ fn build(settings: &Settings) -> Result<Parts, Vec<AppError>> {
     let own = bound.socket_addresses();
     let now = Now::read().seconds();
     let (publisher, engine) = Publisher::new(settings, own, &loaded, now, Arc::clone(&stats), &hits)?;
-    Ok(Parts { bound, control, audit, hits, loader, loaded, publisher, engine, stats })
+    Ok(Parts { bound, http, control, audit, hits, loader, loaded, publisher, engine, stats })
 }
 
 /// Writes down what could not be fetched, beside the task that fetches.

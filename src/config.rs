@@ -1,5 +1,6 @@
 //! The configuration file: text with positions in, settings that cannot be wrong out.
 
+mod admin;
 mod answer;
 mod canary;
 mod fetch;
@@ -25,6 +26,7 @@ use std::time::Duration;
 use toml::de::DeTable;
 
 use self::reader::{MAX_PROBLEMS, Sink, Table};
+use crate::admin::HttpSettings;
 use crate::fetch::Source;
 use crate::gate as checks;
 use crate::{cache, history, hits, limit, list, local, policy, serve, upstream};
@@ -67,6 +69,8 @@ pub struct Settings {
     pub reload: ReloadSettings,
     /// Deadlines.
     pub orders: OrdersSettings,
+    /// Who may look at how the server is, and where.
+    pub admin: HttpSettings,
 }
 
 /// `[reload]`
@@ -182,6 +186,7 @@ impl Settings {
             ("hits", self.hits != new.hits),
             ("history", self.history != new.history),
             ("reload", self.reload != new.reload),
+            ("admin", self.admin != new.admin),
         ];
         sections.into_iter().filter(|&(_, differs)| differs).map(|(section, _)| section).collect()
     }
@@ -212,6 +217,9 @@ impl Settings {
             ("hits.max_size", self.hits.max_size != new.hits.max_size),
             ("hits.max_age", self.hits.max_age != new.hits.max_age),
             ("hits.keep", self.hits.keep != new.hits.keep),
+            ("admin.listen", self.admin.listen != new.admin.listen),
+            ("admin.allow_from", self.admin.allow_from != new.admin.allow_from),
+            ("admin.hosts", self.admin.hosts != new.admin.hosts),
         ];
         keys.into_iter().filter(|&(_, differs)| differs).map(|(key, _)| key).collect()
     }
@@ -236,6 +244,7 @@ fn read(mut top: Table<'_>, path: &Path) -> Settings {
     let history = sections::history(top.table("history"));
     let reload = sections::reload(top.table("reload"));
     let orders = sections::orders(top.table("orders"));
+    let admin = admin::read(top.table("admin"));
     top.finish();
     Settings {
         path: path.into(),
@@ -253,6 +262,7 @@ fn read(mut top: Table<'_>, path: &Path) -> Settings {
         history,
         reload,
         orders,
+        admin,
     }
 }
 

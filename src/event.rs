@@ -16,6 +16,9 @@ pub enum Transport {
 }
 
 impl Transport {
+    /// All of them, in the order of their counters.
+    pub const ALL: [Self; 2] = [Self::Udp, Self::Tcp];
+
     /// As it stands in the hit log and the ready file.
     pub fn as_str(self) -> &'static str {
         match self {
