@@ -50,7 +50,28 @@ fn without_port(host: &str) -> Option<&str> {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
+
+    proptest! {
+        /// The stupid twin: the host in front of a port, read by the standard library or compared as a whole.
+        #[test]
+        fn a_host_is_an_address_a_known_name_or_refused(host in "(localhost|127\\.0\\.0\\.1|\\[::1\\]|[a-z.:\\[\\]0-9]{0,12}|\\PC{0,8})", port in "(:[0-9]{1,6})?") {
+            let door = Door::new(&HttpSettings::default());
+            let text = format!("{host}{port}");
+            let as_socket = |text: &str| text.parse::<std::net::SocketAddr>().is_ok();
+            // Given some port, an address stays one; without, it gets one.
+            let address = as_socket(&text) || as_socket(&format!("{text}:1")) || as_socket(&format!("{text}1"));
+            let name = ["localhost", "localhost."].iter().any(|name| {
+                let rest = text.strip_prefix(name);
+                let port = |rest: &str| rest.strip_prefix(':').is_some_and(|port| port.parse::<u16>().is_ok());
+                rest.is_some_and(|rest| rest.is_empty() || port(rest))
+            });
+            prop_assert!(!door.answers_to(&text) || address || name, "{text} is let in");
+            prop_assert!(door.answers_to(&text) || !(as_socket(&text) || name), "{text} is refused");
+        }
+    }
 
     #[test]
     fn only_addresses_and_known_names_are_answered() {
