@@ -3,6 +3,8 @@
 //! `cargo bench --bench gate [entries …]`. Medians of five interleaved rounds on one core; the ratio is what counts.
 #![expect(clippy::print_stdout, reason = "a benchmark prints")]
 
+mod made;
+
 use std::fmt::Write;
 use std::hint::black_box;
 use std::path::PathBuf;
@@ -14,6 +16,8 @@ use qalqan::list::{self, Format, Spec};
 use qalqan::rule::Role;
 use qalqan::set::{Part, Set};
 use qalqan::util::UnixTime;
+
+use made::{Random, TOPS, made_up};
 
 /// Rounds of each measurement.
 const ROUNDS: usize = 5;
@@ -33,14 +37,16 @@ fn main() {
 /// One line of the table: all checks on, ten thousand ranks, an allow list of eleven thousand, a never_block list.
 fn measure(size: usize) {
     let mut random = Random(size as u64 | 1);
+    // Some public suffixes have several labels.
+    let tops = [TOPS, &["co.uk", "github.io"]].concat();
     let mut text = String::new();
     for _ in 0..size {
-        let _ = writeln!(text, "{}", made_up(&mut random));
+        let _ = writeln!(text, "{}", made_up(&mut random, "", &tops));
     }
     let spec = Spec::new("bench", PathBuf::from("bench.txt"), Format::Domains);
-    let ranks: String = (0..10_000).map(|rank| format!("{rank},{}\n", made_up(&mut random))).collect();
+    let ranks: String = (0..10_000).map(|rank| format!("{rank},{}\n", made_up(&mut random, "", &tops))).collect();
     let popular = Popular::read(ranks.as_bytes(), 10_000).expect("ranks");
-    let allowed: String = (0..11_000).map(|_| made_up(&mut random) + "\n").collect();
+    let allowed: String = (0..11_000).map(|_| made_up(&mut random, "", &tops) + "\n").collect();
     let allow = Spec { role: Role::Allow, ..spec.clone() };
     let allow = list::parse(&allow, &"allow.txt".into(), allowed.as_bytes()).expect("a list").rules;
     let guarded = ["gov.kz", "nic.ru", "kernel.org", "=router.lan"]
@@ -69,34 +75,8 @@ fn measure(size: usize) {
     );
 }
 
-/// A name like those of real lists: two or three labels, 19 characters on average.
-fn made_up(random: &mut Random) -> String {
-    const TOPS: [&str; 10] = ["com", "net", "org", "info", "top", "xyz", "ru", "kz", "co.uk", "github.io"];
-    let top = TOPS[random.below(TOPS.len())];
-    let three = random.below(2) == 0;
-    let mut word = |least: usize, most: usize| -> String {
-        let len = least + random.below(most - least + 1);
-        (0..len).map(|_| char::from(b'a' + random.below(26) as u8)).collect()
-    };
-    let name = word(6, 18);
-    if three { format!("{}.{name}.{top}", word(2, 6)) } else { format!("{name}.{top}") }
-}
-
 /// The middle value.
 fn median(values: &mut [f64]) -> f64 {
     values.sort_by(f64::total_cmp);
     values[values.len() / 2]
-}
-
-/// xorshift64: the same names each time.
-struct Random(u64);
-
-impl Random {
-    /// A number below `end`.
-    fn below(&mut self, end: usize) -> usize {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        (self.0 % end as u64) as usize
-    }
 }

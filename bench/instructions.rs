@@ -5,6 +5,8 @@
 //! were measured is printed.
 #![expect(clippy::print_stdout, reason = "a benchmark prints")]
 
+mod made;
+
 use std::hint::black_box;
 use std::sync::Arc;
 use std::thread;
@@ -23,6 +25,8 @@ use qalqan::snapshot::Snapshot;
 use qalqan::stats::Stats;
 use qalqan::util::{Now, UnixTime};
 use qalqan::wire;
+
+use made::{Random, TOPS, made_up};
 
 /// Rounds, each with other hash keys.
 const ROUNDS: usize = 100;
@@ -46,8 +50,8 @@ fn main() {
     };
     let hits = if kind == "blocked" { ASKED as u64 } else { 0 };
     let mut random = Random(7);
-    let listed: Vec<String> = (0..LISTED).map(|_| made_up(&mut random, "")).collect();
-    let passed: Vec<String> = (0..ASKED).map(|_| made_up(&mut random, "free-")).collect();
+    let listed: Vec<String> = (0..LISTED).map(|_| made_up(&mut random, "", TOPS)).collect();
+    let passed: Vec<String> = (0..ASKED).map(|_| made_up(&mut random, "free-", TOPS)).collect();
     let messages: Vec<Vec<u8>> = match kind.as_str() {
         "blocked" => listed[..ASKED].iter().enumerate().map(|(at, name)| query(name, at % 2 == 0)).collect(),
         _ => passed.iter().map(|name| query(name, false)).collect(),
@@ -160,30 +164,4 @@ fn query(name: &str, below: bool) -> Vec<u8> {
     message[11] = 1;
     message.extend_from_slice(&[0, 0, 41, 4, 208, 0, 0, 0, 0, 0, 0]);
     message
-}
-
-/// A name like those of real lists: two or three labels, some 19 characters.
-fn made_up(random: &mut Random, front: &str) -> String {
-    const TOPS: [&str; 8] = ["com", "net", "org", "info", "top", "xyz", "ru", "kz"];
-    let top = TOPS[random.below(TOPS.len())];
-    let three = random.below(2) == 0;
-    let mut word = |least: usize, most: usize| -> String {
-        let len = least + random.below(most - least + 1);
-        (0..len).map(|_| char::from(b'a' + random.below(26) as u8)).collect()
-    };
-    let text = format!("{front}{}.{top}", word(6, 18));
-    if three { format!("{}.{text}", word(2, 6)) } else { text }
-}
-
-/// xorshift64: the same names each time.
-struct Random(u64);
-
-impl Random {
-    /// A number below `end`.
-    fn below(&mut self, end: usize) -> usize {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        (self.0 % end as u64) as usize
-    }
 }

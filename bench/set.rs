@@ -10,6 +10,8 @@
 #![expect(clippy::print_stdout, reason = "a benchmark prints")]
 #![expect(unsafe_code, reason = "an allocator cannot be written without")]
 
+mod made;
+
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::hash::BuildHasher;
 use std::hint::black_box;
@@ -23,6 +25,8 @@ use qalqan::name::NameBuf;
 use qalqan::rule::{Effect, FileRules, Kind, RulesBuilder, Scope};
 use qalqan::set::{Part, Set};
 use qalqan::util::UnixTime;
+
+use made::{Random, TOPS, made_up};
 
 /// Runs of each measurement.
 const RUNS: usize = 5;
@@ -138,7 +142,7 @@ fn measure(random: &mut Random, rules: impl Fn() -> Vec<Arc<FileRules>>) {
             name.clone()
         })
         .collect();
-    let misses: Vec<NameBuf> = (0..LOOKUPS).map(|_| made_up(random, "miss")).collect();
+    let misses: Vec<NameBuf> = (0..LOOKUPS).map(|_| made_up_name(random, "miss")).collect();
     let mut hit_ns = lookups(&set, &hits);
     let mut miss_ns = lookups(&set, &misses);
     let size = set.size();
@@ -174,7 +178,7 @@ fn listed(size: usize, random: &mut Random) -> Vec<u8> {
     let mut names = Vec::new();
     let mut seen = std::collections::HashSet::with_capacity(size);
     while seen.len() < size {
-        let name = made_up(random, "");
+        let name = made_up_name(random, "");
         // 64 bits tell ten million names apart, and fit a small machine.
         if seen.insert(foldhash::quality::FixedState::default().hash_one(name.wire())) {
             names.extend_from_slice(name.wire());
@@ -197,21 +201,10 @@ fn rules_of(names: &[u8]) -> FileRules {
     rules.build()
 }
 
-/// A name like those of real lists: two or three labels, 18 to 19 characters on average.
-fn made_up(random: &mut Random, front: &str) -> NameBuf {
-    const TOPS: [&str; 8] = ["com", "net", "org", "info", "top", "xyz", "ru", "kz"];
-    let top = TOPS[random.below(TOPS.len())];
-    let three = random.below(2) == 0;
-    let mut word = |least: usize, most: usize| -> String {
-        let len = least + random.below(most - least + 1);
-        (0..len).map(|_| char::from(b'a' + random.below(26) as u8)).collect()
-    };
-    let mut text = front.to_owned() + &word(6, 18);
-    if three {
-        text = format!("{}.{text}", word(2, 6));
-    }
+/// See [`made_up`], as a name.
+fn made_up_name(random: &mut Random, front: &str) -> NameBuf {
     let mut name = NameBuf::new();
-    name.parse(&format!("{text}.{top}")).expect("a name");
+    name.parse(&made_up(random, front, TOPS)).expect("a name");
     name
 }
 
@@ -219,17 +212,4 @@ fn made_up(random: &mut Random, front: &str) -> NameBuf {
 fn median(values: &mut [f64]) -> f64 {
     values.sort_by(f64::total_cmp);
     values[values.len() / 2]
-}
-
-/// xorshift64: the same names each time.
-struct Random(u64);
-
-impl Random {
-    /// A number below `end`.
-    fn below(&mut self, end: usize) -> usize {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        (self.0 % end as u64) as usize
-    }
 }

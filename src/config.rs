@@ -13,7 +13,6 @@ mod units;
 mod values;
 mod wording;
 
-pub use answer::PLACEHOLDERS;
 pub use problem::{Problem, Problems};
 
 use std::collections::HashSet;

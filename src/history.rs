@@ -18,7 +18,7 @@ mod version;
 pub use blob::Content;
 pub use diff::{Change, Diff, Unsorted, diff};
 pub use error::HistoryError;
-pub use version::{Accepted, Counts, FileEntry, Pin, Version, whole};
+pub use version::{Accepted, Counts, FileEntry, Pin, Trial, Version, whole};
 
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
@@ -78,7 +78,8 @@ impl History {
         Self { root: state_dir.join("history"), limits, writing: Mutex::new(()) }
     }
 
-    /// Keeps a version, unless the newest one is the same already; gives the one that is kept.
+    /// Keeps a version that is for all, unless the newest of these is the same already; gives the one that is kept. A
+    /// newer one with the same contents that was tried first has passed by that.
     ///
     /// `open` is asked for the contents that are not there yet; a content that is not what its entry says is an
     /// error, and then nothing is kept. Contents that are there are believed: [`Self::content`] checks them.
@@ -91,25 +92,51 @@ impl History {
     ) -> Result<Version, HistoryError> {
         let _writing = self.lock();
         let folder = self.folder(list);
-        let newest = folder.numbers()?.last().copied();
-        // A newest version that cannot be read is no reason to lose this one.
-        if let Some(number) = newest
-            && let Ok(version) = folder.version(list, number)
+        // What cannot be read is no reason to lose this one.
+        if let Ok(Some(version)) = folder.newest(list)
+            && !version.is_for_all()
+            && version.is(&accepted)
+        {
+            return mark(&folder, version, Trial::Passed);
+        }
+        if let Ok(Some(version)) = folder.settled(list)
             && version.is(&accepted)
         {
             return Ok(version);
         }
-        folder.make()?;
-        folder.sweep()?;
-        for file in &accepted.files {
-            if !folder.has(file.sha256) {
-                let from = open(file).map_err(|error| folder.io("read", &folder.blob(file.sha256), error))?;
-                folder.write_blob(file, from)?;
-            }
+        keep(&folder, list, accepted, None, now, open)
+    }
+
+    /// Keeps a version that some clients get first, unless it is the newest already and was tried before.
+    ///
+    /// # Errors
+    /// As of [`Self::record`].
+    pub fn try_out(
+        &self,
+        list: &str,
+        accepted: Accepted,
+        now: UnixTime,
+        open: &mut dyn FnMut(&FileEntry) -> io::Result<Box<dyn Read>>,
+    ) -> Result<Version, HistoryError> {
+        let _writing = self.lock();
+        let folder = self.folder(list);
+        if let Ok(Some(version)) = folder.newest(list)
+            && !version.is_for_all()
+            && version.is(&accepted)
+        {
+            return mark(&folder, version, Trial::Running);
         }
-        let version = Version::new(list, newest.unwrap_or(0).saturating_add(1), accepted, now);
-        folder.write_json(&folder.version_path(version.number), &version)?;
-        Ok(version)
+        keep(&folder, list, accepted, Some(Trial::Running), now, open)
+    }
+
+    /// Says what came of a version that was tried first.
+    ///
+    /// # Errors
+    /// It is not there, or the disk is full.
+    pub fn tried(&self, list: &str, number: u64, trial: Trial) -> Result<Version, HistoryError> {
+        let _writing = self.lock();
+        let folder = self.folder(list);
+        mark(&folder, folder.version(list, number)?, trial)
     }
 
     /// The versions of a list; none if nothing is kept of it.
@@ -125,10 +152,14 @@ impl History {
         Ok(found)
     }
 
-    /// The newest version of a list, if anything is kept of it.
+    /// The newest version of a list, if anything is kept of it; all need not have it.
     pub fn newest(&self, list: &str) -> Result<Option<Version>, HistoryError> {
-        let folder = self.folder(list);
-        folder.numbers()?.last().map(|&number| folder.version(list, number)).transpose()
+        self.folder(list).newest(list)
+    }
+
+    /// The newest version of a list that is for all.
+    pub fn settled(&self, list: &str) -> Result<Option<Version>, HistoryError> {
+        self.folder(list).settled(list)
     }
 
     /// One version of a list.
@@ -176,8 +207,8 @@ impl History {
         self.folder(list).pin()
     }
 
-    /// Removes what is beyond the limits: the oldest first, never the newest nor a pinned version, and never a
-    /// content that another version has.
+    /// Removes what is beyond the limits: the oldest first, never the newest, the newest for all nor a pinned version,
+    /// and never a content that another version has.
     pub fn prune(&self, list: &str) -> Result<Pruned, HistoryError> {
         let _writing = self.lock();
         prune::prune(&self.folder(list), list, self.limits)
@@ -192,6 +223,39 @@ impl History {
     fn lock(&self) -> MutexGuard<'_, ()> {
         self.writing.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// Writes a new version.
+fn keep(
+    folder: &Folder,
+    list: &str,
+    accepted: Accepted,
+    trial: Option<Trial>,
+    now: UnixTime,
+    open: &mut dyn FnMut(&FileEntry) -> io::Result<Box<dyn Read>>,
+) -> Result<Version, HistoryError> {
+    let newest = folder.numbers()?.last().copied();
+    folder.make()?;
+    folder.sweep()?;
+    for file in &accepted.files {
+        if !folder.has(file.sha256) {
+            let from = open(file).map_err(|error| folder.io("read", &folder.blob(file.sha256), error))?;
+            folder.write_blob(file, from)?;
+        }
+    }
+    let version = Version::new(list, newest.unwrap_or(0).saturating_add(1), accepted, trial, now);
+    folder.write_json(&folder.version_path(version.number), &version)?;
+    Ok(version)
+}
+
+/// Writes what came of a version.
+fn mark(folder: &Folder, version: Version, trial: Trial) -> Result<Version, HistoryError> {
+    if version.trial == Some(trial) {
+        return Ok(version);
+    }
+    let version = Version { trial: Some(trial), ..version };
+    folder.write_json(&folder.version_path(version.number), &version)?;
+    Ok(version)
 }
 
 #[cfg(test)]

@@ -153,7 +153,7 @@ pub struct Spec {
 impl Spec {
     /// Default of [`Spec::max_rejected`]: 5 %.
     pub const DEFAULT_MAX_REJECTED: u32 = 500;
-    /// Default of [`Spec::max_bytes`]: 256 MiB, five times the largest list in use.
+    /// Default of [`Spec::max_bytes`]: 128 MiB, more than twice the largest list in use.
     pub const DEFAULT_MAX_BYTES: u64 = 128 << 20;
 
     /// An enforced block list with the defaults of everything else.

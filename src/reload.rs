@@ -18,6 +18,7 @@ mod gatekeeper;
 mod lastgood;
 pub mod ledger;
 mod loader;
+mod pace;
 mod report;
 mod review;
 #[cfg(test)]
@@ -35,6 +36,7 @@ pub use gatekeeper::held_over;
 pub use lastgood::CopyError;
 pub use ledger::Ledger;
 pub use loader::{Loader, size_changes};
+pub use pace::Enforced;
 pub use report::{
     Digest, FileState, GateReport, Group, ListReport, LoadError, Loaded, Missing, State, TrialCounts, TrialReport,
 };

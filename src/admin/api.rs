@@ -102,11 +102,20 @@ pub struct Status {
     pub generation: u64,
     /// When the present generation was published, in seconds since 1970.
     pub published: i64,
+    /// The same in milliseconds, but for what order dates changed since.
+    #[serde(default)]
+    pub published_ms: Option<i64>,
+    /// How long the last publish took from the first sight of a change on, in milliseconds; nothing for a start.
+    #[serde(default)]
+    pub publish_to_enforced_ms: Option<u64>,
     /// Why what was read last could not be put in force.
     pub failed: Option<String>,
     /// Why the audit log cannot be written just now.
     #[serde(default)]
     pub audit: Option<String>,
+    /// Files of the gate that cannot be used as they are; a check may be off.
+    #[serde(default)]
+    pub gate: Vec<String>,
     /// In order of configuration.
     pub lists: Vec<ListLine>,
     /// How the orders in them stand.
@@ -176,6 +185,16 @@ pub struct ListLine {
     pub pinned: bool,
     /// When the newest content in force was accepted, in seconds since 1970.
     pub accepted: Option<i64>,
+    /// When the source of the version that all have was first seen changed, in milliseconds since 1970; nothing if the
+    /// server started with it.
+    #[serde(default)]
+    pub seen_ms: Option<i64>,
+    /// When that version was published, likewise.
+    #[serde(default)]
+    pub published_ms: Option<i64>,
+    /// From the one to the other, on a clock that nobody sets.
+    #[serde(default)]
+    pub publish_to_enforced_ms: Option<u64>,
     /// Entries in force.
     pub entries: u64,
     /// Entries the gate holds, about which nobody has decided.
@@ -198,6 +217,9 @@ pub struct ListLine {
 /// A version on trial.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct CanaryLine {
+    /// Its number, if it is in the history.
+    #[serde(default)]
+    pub version: Option<u64>,
     /// Of the version, as the history counts it.
     pub sha256: String,
     /// When all get it, in seconds since 1970.

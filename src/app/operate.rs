@@ -2,7 +2,6 @@
 
 mod held;
 
-use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -17,7 +16,9 @@ use crate::audit::{self, Audit, By};
 use crate::engine::Engine;
 use crate::name::Name;
 use crate::reload::ledger::{self, Numbers};
-use crate::reload::{Board, FileState, ListReport, Operation, State, TrialOrder, TrialReport, Trigger};
+use crate::reload::{
+    Board, Enforced, FileState, ListReport, Operation, Posted, State, TrialOrder, TrialReport, Trigger,
+};
 use crate::util::{Now, Throttle, UnixTime};
 
 /// Characters of a reason: as many as the audit log keeps of a text.
@@ -125,10 +126,13 @@ impl Operators {
             started: self.started.0,
             generation: posted.generation,
             published: posted.published.0,
-            failed: posted.failed,
+            published_ms: posted.last.map(|last| last.published_ms),
+            publish_to_enforced_ms: posted.last.and_then(|last| took(&last)),
+            failed: posted.failed.clone(),
             audit: audit_trouble(&self.audit.status()),
-            lists: posted.reports.iter().map(|report| list_line(report, &posted.versions)).collect(),
-            orders: orders(posted.orders),
+            gate: posted.gate.to_vec(),
+            lists: posted.reports.iter().map(|report| list_line(report, &posted)).collect(),
+            orders: orders(posted.orders.clone()),
         }
     }
 }
@@ -181,31 +185,40 @@ fn orders(numbers: Numbers) -> Orders {
 }
 
 /// A list as operators see it.
-fn list_line(report: &ListReport, versions: &HashMap<String, u64>) -> ListLine {
+fn list_line(report: &ListReport, posted: &Posted) -> ListLine {
+    let enforced = posted.enforced.get(&report.name);
     ListLine {
         name: report.name.clone(),
         source: report.source.clone(),
         role: report.role.to_string(),
         mode: report.mode.to_string(),
         state: if report.refused.is_some() { "refused" } else { state(&report.state) }.into(),
-        version: versions.get(&report.name).copied(),
+        version: posted.versions.get(&report.name).copied(),
         pinned: report.pinned.is_some(),
         held: report.gate.open,
         refused: report.refused.as_ref().map(|change| change.version.clone()),
         accepted: report.files.iter().filter_map(|file| file.accepted).max().map(|at| at.0),
+        seen_ms: enforced.and_then(|enforced| enforced.seen_ms),
+        published_ms: enforced.map(|enforced| enforced.published_ms),
+        publish_to_enforced_ms: enforced.and_then(took),
         entries: report.entries,
         rejected: report.rejected,
         error: report.error.as_ref().map(ToString::to_string),
-        canary: report.trial.as_ref().map(canary_line),
+        canary: report.trial.as_ref().map(|trial| canary_line(trial, posted.tried.get(&report.name).copied())),
         files: report.files.iter().map(file_line).collect(),
     }
 }
 
+/// How long it took, in milliseconds.
+fn took(enforced: &Enforced) -> Option<u64> {
+    enforced.took.map(|took| u64::try_from(took.as_millis()).unwrap_or(u64::MAX))
+}
+
 /// A version on trial as operators see it.
-fn canary_line(trial: &TrialReport) -> CanaryLine {
+fn canary_line(trial: &TrialReport, version: Option<u64>) -> CanaryLine {
     let (queries, hits) = trial.counts.read();
     let clients = trial.clients.iter().map(ToString::to_string).collect();
-    CanaryLine { sha256: trial.version.to_string(), until: trial.until.0, clients, queries, hits }
+    CanaryLine { version, sha256: trial.version.to_string(), until: trial.until.0, clients, queries, hits }
 }
 
 /// A file as operators see it.

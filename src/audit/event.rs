@@ -183,10 +183,19 @@ pub struct HeldEntries {
     pub entries: u64,
     /// At most [`super::MAX_SAMPLE`].
     pub sample: Vec<HeldEntry>,
+    /// Where the sample is not all, of each entry the first 16 hex digits of the SHA-256 of its rule, one behind the
+    /// other; empty if they are more than [`MAX_MARKS`].
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub marks: String,
 }
 
+/// Held entries that are marked one by one.
+const MAX_MARKS: usize = 4096;
+/// Hex digits of a mark.
+const MARK: usize = 16;
+
 impl HeldEntries {
-    /// Of `entries` in all, these first ones with their reasons.
+    /// Of `entries` in all, these first ones, or all of them, with their reasons.
     pub fn new<R: AsRef<str>, W: AsRef<str>>(
         list: &str,
         version: u64,
@@ -194,9 +203,30 @@ impl HeldEntries {
         sample: impl IntoIterator<Item = (R, W)>,
     ) -> Self {
         let entry = |(rule, reason): (R, W)| HeldEntry { rule: rule.into(), reason: reason.into() };
-        let sample = sample.into_iter().take(super::MAX_SAMPLE).map(entry).collect();
-        Self { list: list.into(), version, entries, sample }
+        let (mut kept, mut marks, mut given) = (Vec::new(), String::new(), 0_u64);
+        for (rule, reason) in sample.into_iter().take(MAX_MARKS) {
+            given += 1;
+            marks.push_str(&mark(rule.as_ref()));
+            if kept.len() < super::MAX_SAMPLE {
+                kept.push(entry((rule, reason)));
+            }
+        }
+        if given < entries || kept.len() as u64 >= entries {
+            marks.clear();
+        }
+        Self { list: list.into(), version, entries, sample: kept, marks }
     }
+
+    /// Whether an entry is one of them; `None` if they are not marked.
+    pub fn is_marked(&self, rule: &str) -> Option<bool> {
+        let (wanted, marks) = (mark(rule), self.marks.as_bytes());
+        (!marks.is_empty()).then(|| marks.chunks(MARK).any(|mark| mark == wanted.as_bytes()))
+    }
+}
+
+/// What stands for a rule.
+fn mark(rule: &str) -> String {
+    Digest::of(rule.as_bytes()).to_string().chars().take(MARK).collect()
 }
 
 /// One of them.

@@ -83,8 +83,8 @@ pub(super) fn flush(name: &str, subtree: bool, args: &ServerArgs) -> Exit {
 
 /// The lists, and whether somebody should look at them.
 fn show(status: &Status, as_json: bool) -> Exit {
-    let current =
-        status.failed.is_none() && status.audit.is_none() && status.lists.iter().all(|list| list.error.is_none());
+    let whole = status.failed.is_none() && status.audit.is_none() && status.gate.is_empty();
+    let current = whole && status.lists.iter().all(|list| list.error.is_none());
     let in_time = status.orders.due + status.orders.overdue == 0;
     let exit = if current && in_time { Exit::Fine } else { Exit::Look };
     if as_json {
@@ -109,6 +109,9 @@ fn show(status: &Status, as_json: bool) -> Exit {
     }
     if let Some(why) = &status.failed {
         text += &format!("\n{}\n", style.bad(format_args!("what was read last is not in force: {}", Plain(why))));
+    }
+    for why in &status.gate {
+        text += &format!("\n{}\n", style.bad(Plain(why)));
     }
     if let Some(why) = &status.audit {
         text += &format!("\n{}\n", style.bad(format_args!("the audit log cannot be written: {}", Plain(why))));
@@ -164,7 +167,8 @@ fn trial(canary: &CanaryLine) -> String {
         jiff::Timestamp::from_second(canary.until).map_or_else(|_| canary.until.to_string(), |at| at.to_string());
     let (queries, hits) = (counted(canary.queries, "query"), counted(canary.hits, "hit"));
     let clients = canary.clients.join(", ");
-    format!("canary until {until} ({queries}, {hits}): only {} have this version yet", Plain(&clients))
+    let version = canary.version.map_or("this version".to_owned(), |number| format!("version {number}"));
+    format!("canary until {until} ({queries}, {hits}): only {} have {version} yet", Plain(&clients))
 }
 
 /// Which server it is.

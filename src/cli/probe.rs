@@ -16,6 +16,7 @@ mod names;
 mod once;
 mod oracle;
 mod pace;
+mod published;
 mod receipt;
 mod run;
 mod tally;
@@ -79,6 +80,7 @@ fn watch(args: &ProbeArgs, brief: Brief, runtime: &tokio::runtime::Runtime) -> E
         limit: args.watch_for,
         patience: Patience { timeout: args.timeout, tries: args.tries },
         rules: brief.rules,
+        state_dir: brief.state_dir,
     };
     runtime.block_on(watch::run(watch, args.json))
 }
@@ -101,6 +103,9 @@ fn probe(args: &ProbeArgs, brief: &Brief, runtime: &tokio::runtime::Runtime) -> 
         patience: Patience { timeout: args.timeout, tries: args.tries },
         rules: brief.rules.clone(),
     };
+    if let Some((used, status)) = brief.used.as_ref().and_then(|used| Some((used, brief.server()?))) {
+        published::enter(&mut receipt, &status, &used.in_force.loaded.reports);
+    }
     let mut tally = Tally::default();
     receipt.servers =
         runtime.block_on(passes(&Asking { args, brief, names: &names, census, options, asked }, &mut tally))?;
@@ -109,6 +114,7 @@ fn probe(args: &ProbeArgs, brief: &Brief, runtime: &tokio::runtime::Runtime) -> 
     receipt.fill(&tally, &lists, ended);
     receipt.complete = receipt.servers.iter().all(|server| server.complete);
     receipt.all_blocked = receipt.complete && receipt.failures_total == 0 && receipt.names.rejected == 0;
+    published::close(&mut receipt, brief.server().as_ref());
     receipt.notes.orders_changed = brief.changes_before(ended);
     let (json, digest) = receipt.seal().map_err(|error| complain(&format_args!("cannot write JSON: {error}")))?;
     let exit = match (receipt.complete, receipt.all_blocked) {
@@ -133,8 +139,9 @@ fn cannot_write(path: &std::path::Path, error: &std::io::Error) -> Exit {
 fn weigh(args: &ProbeArgs, brief: &Brief, census: &Census) -> Result<u64, Exit> {
     if census.names == 0 {
         return Err(complain(&format_args!(
-            "there is nothing to ask: {} excepted, {} not in force; nothing is proved by that",
+            "there is nothing to ask: {} excepted, {} held, {} not in force; nothing is proved by that",
             output::counted(census.excepted, "name"),
+            output::counted(census.held, "name"),
             output::counted(census.not_in_force, "pattern")
         )));
     }

@@ -9,7 +9,7 @@ use super::output::{self, Plain, Style, complain, counted, table};
 use super::{Exit, lists, settings};
 use crate::admin::{self, ListLine, Request, Status};
 use crate::config::{ListSettings, Settings};
-use crate::history::{self, Change, Diff, History, Pin, Version};
+use crate::history::{self, Change, Diff, History, Pin, Trial, Version};
 use crate::list;
 use crate::reload::no_such_list;
 use crate::rule::show_pattern;
@@ -60,7 +60,14 @@ fn show(told: &Told) -> String {
         let mut row = vec![version.number.to_string(), version.accepted.to_string()];
         row.extend(numbers.map(|number| number.to_string()));
         row.push(version.sha256.to_string().chars().take(12).collect());
-        row.push(if pinned { "pinned".into() } else { String::new() });
+        let trial = match version.trial {
+            None | Some(Trial::Passed) => None,
+            Some(Trial::Running) => Some("on trial"),
+            Some(Trial::Withdrawn) => Some("withdrawn"),
+            Some(Trial::Superseded) => Some("superseded"),
+        };
+        let marks: Vec<&str> = pinned.then_some("pinned").into_iter().chain(trial).collect();
+        row.push(marks.join(", "));
         rows.push(row);
     }
     let right = [true, false, true, true, true, true, true];
@@ -113,14 +120,14 @@ fn side(text: &mut String, sign: char, change: &Change) {
 /// Both versions and what they differ in.
 fn compare(args: &DiffArgs, settings: &Settings, history: &History) -> Result<(u64, u64, Diff), String> {
     let list = configured(settings, &args.list)?;
-    let numbers: Vec<u64> =
-        history.versions(&args.list).map_err(|error| error.to_string())?.whole.iter().map(|v| v.number).collect();
-    let newest = *numbers.last().ok_or_else(|| format!("no version of list \"{}\" is kept yet", args.list))?;
+    let versions = history.versions(&args.list).map_err(|error| error.to_string())?.whole;
+    let newest = versions.last().ok_or_else(|| format!("no version of list \"{}\" is kept yet", args.list))?.number;
     let (from, to) = match (args.from, args.to) {
         (Some(from), to) => (from, to.unwrap_or(newest)),
         (None, _) => {
-            let before = numbers.iter().rev().find(|number| **number < newest);
-            (*before.ok_or("there is only one version: nothing to compare it with")?, newest)
+            // A version that was only tried is no measure for others.
+            let before = versions.iter().rev().find(|version| version.number < newest && version.is_for_all());
+            (before.ok_or("there is only one version: nothing to compare it with")?.number, newest)
         }
     };
     let keep = if args.all { usize::MAX } else { SHOWN };

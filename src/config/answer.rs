@@ -6,10 +6,7 @@ use std::time::Duration;
 
 use super::reader::{Field, Limits, Table};
 use super::values::{self, ValueError};
-use crate::policy::{AnswerMode, AnswerSettings};
-
-/// What may stand in braces in `text`.
-pub const PLACEHOLDERS: [&str; 5] = ["order", "authority", "list", "legal_basis", "reference"];
+use crate::policy::{AnswerMode, AnswerSettings, Placeholder};
 
 /// The answers there are.
 const MODES: [(&str, AnswerMode); 6] = [
@@ -38,7 +35,7 @@ const LANGUAGE: &str = "en";
 /// A template that cannot be filled in.
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum TemplateError {
-    /// Not one of [`PLACEHOLDERS`].
+    /// Not one of [`Placeholder`].
     Unknown(String),
     /// `{` without `}` or the other way round.
     Unbalanced,
@@ -48,7 +45,7 @@ enum TemplateError {
 
 impl fmt::Display for TemplateError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let choices = || PLACEHOLDERS.map(|word| format!("{{{word}}}")).join(", ");
+        let choices = || Placeholder::ALL.map(|(word, _)| format!("{{{word}}}")).join(", ");
         match self {
             Self::Unknown(word) => write!(f, "{{{word}}} is not known; choices are {}", choices()),
             Self::Unbalanced => write!(f, "a brace stands alone; braces are only for {}", choices()),
@@ -124,7 +121,7 @@ fn template(text: &str) -> Result<String, TemplateError> {
         if before.contains('}') || word.contains('{') {
             return Err(TemplateError::Unbalanced);
         }
-        if !PLACEHOLDERS.contains(&word) {
+        if Placeholder::ALL.iter().all(|&(known, _)| known != word) {
             return Err(TemplateError::Unknown(word.chars().take(40).collect()));
         }
         rest = tail;

@@ -118,6 +118,8 @@ impl Runner {
         loop {
             let next = self.start_due(&done);
             tokio::select! {
+                // In this order: who asks for lists that are not taken over yet would be asking for nothing.
+                biased;
                 changed = self.wanted.changed() => match changed {
                     Ok(()) => self.apply(),
                     Err(_) => return,
@@ -249,4 +251,35 @@ fn wait(status: &Status, source: &Source) -> Duration {
 fn until(moment: Option<i64>) -> Duration {
     let seconds = moment.unwrap_or(0).saturating_sub(Now::read().seconds().0);
     Duration::from_secs(u64::try_from(seconds).unwrap_or(0))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fetch::testing::settings;
+
+    #[test]
+    fn who_asks_before_the_lists_are_known_is_heard() {
+        let dir = tempfile::tempdir().expect("a folder");
+        let source = Source::new("l", dir.path(), settings("http://127.0.0.1:1/list"));
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().expect("a runtime");
+        // Once would be luck.
+        for round in 0..20 {
+            // Fetched a moment ago: nobody but who asks wants it again.
+            place::replace(&source.file, b"a.example\n").expect("written");
+            let next_try = Some(Now::read().seconds().0 + 3600);
+            status::write(&source, &Status { next_try, ..Status::default() }).expect("written");
+            let (heard, mut fetched) = tokio::sync::mpsc::unbounded_channel();
+            let hook: Hook = Box::new(move |event| _ = heard.send(event.source.list.clone()));
+            let (runner, handle) = Runner::new(vec![source.clone()], Some(hook));
+            assert!(handle.fetch_now(None));
+            let heard = runtime.block_on(async {
+                tokio::select! {
+                    () = runner.run() => panic!("it runs as long as there is a handle"),
+                    heard = tokio::time::timeout(Duration::from_secs(20), fetched.recv()) => heard.ok().flatten(),
+                }
+            });
+            assert_eq!(heard.as_deref(), Some("l"), "round {round}");
+        }
+    }
 }

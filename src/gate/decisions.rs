@@ -78,6 +78,12 @@ struct OfList {
     versions: HashMap<String, usize>,
 }
 
+/// What every version of qalqan can read of the file.
+#[derive(Deserialize)]
+struct Head {
+    format: u32,
+}
+
 /// The file.
 #[derive(Serialize, Deserialize)]
 struct Saved {
@@ -99,10 +105,12 @@ impl Decisions {
     pub fn load(path: &Path) -> Result<Self, DecisionsError> {
         let Some(bytes) = read(path)? else { return Ok(Self::default()) };
         let unreadable = |why: String| DecisionsError::Unreadable { path: path.to_owned(), why };
-        let saved: Saved = serde_json::from_slice(&bytes).map_err(|error| unreadable(error.to_string()))?;
-        if saved.format != FORMAT {
-            return Err(unreadable(format!("format {} is not known here", saved.format)));
+        let broken = |error: serde_json::Error| unreadable(error.to_string());
+        let Head { format } = serde_json::from_slice(&bytes).map_err(broken)?;
+        if format != FORMAT {
+            return Err(unreadable(format!("it is of format {format}, which another version of qalqan wrote")));
         }
+        let saved: Saved = serde_json::from_slice(&bytes).map_err(broken)?;
         let mut decisions = Self { read: Some(bytes.into()), ..Self::default() };
         for decision in saved.decisions {
             let what = format!("{} in list {}", decision.subject, decision.list);
@@ -190,7 +198,8 @@ impl Decisions {
 
     /// Whether this version of a list was accepted.
     pub fn accepts(&self, list: &str, version: &str) -> bool {
-        self.lists.get(list).is_some_and(|list| list.versions.contains_key(version))
+        let place = self.lists.get(list).and_then(|list| list.versions.get(version));
+        place.and_then(|&place| self.all.get(place)).is_some_and(|decision| decision.verdict == Verdict::Released)
     }
 
     /// All of them, the oldest first.
@@ -367,8 +376,8 @@ impl fmt::Display for DecisionsError {
         match self {
             Self::Unreadable { path, why } => write!(
                 f,
-                "cannot read the decisions about held entries, {}: {why}; what was released is held until the file is mended \
-                 or moved away, and it is not written meanwhile",
+                "cannot read the decisions about held entries, {}: {why}; mend the file or move it away: until then it is not \
+                 written, and nothing can be decided",
                 path.display()
             ),
             Self::Changed { path } => {

@@ -1,6 +1,9 @@
 //! How much a list as a whole may change at once.
 
 use std::fmt;
+use std::sync::Arc;
+
+use crate::rule::Order;
 
 /// Limits for one list. Shares are in 1/100 of a percent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -64,6 +67,8 @@ pub struct SizeChange {
     pub limit: Limit,
     /// Hash of the version that is not taken, in hex: of its file, or of what `sha256sum` prints for its files.
     pub version: String,
+    /// Orders that version names, each with how many names of it are not in force: they wait with it.
+    pub orders: Vec<(Arc<Order>, u64)>,
 }
 
 impl SizeLimits {
@@ -88,7 +93,7 @@ impl SizeLimits {
 
 impl fmt::Display for SizeChange {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { list, before, after, limit, version } = self;
+        let Self { list, before, after, limit, version, orders: _ } = self;
         match (limit, before) {
             (Limit::Growth(limit), Some(before)) => {
                 write!(
@@ -111,7 +116,7 @@ impl fmt::Display for SizeChange {
         write!(
             f,
             "; look at what the source gives now. If it is right, accept this version (`qalqan release {list} --whole`, \
-             sha256 {version}) or change the limit in the list's `gate`"
+             sha256 {version}, with a `--reason`) or change the limit in the list's `gate`"
         )
     }
 }
@@ -177,6 +182,7 @@ mod tests {
             after: 10_000,
             limit: Limit::Growth(10_000),
             version: "ab".into(),
+            orders: Vec::new(),
         };
         let said = change.to_string();
         assert!(said.contains("from 1000 to 10000") && said.contains("`max_growth` is 100%"), "{said}");

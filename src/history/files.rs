@@ -101,6 +101,22 @@ impl Folder {
         Err(HistoryError::Damaged { path, what: wrong })
     }
 
+    /// The newest version.
+    pub(super) fn newest(&self, list: &str) -> Result<Option<Version>, HistoryError> {
+        self.numbers()?.last().map(|&number| self.version(list, number)).transpose()
+    }
+
+    /// The newest version that is for all.
+    pub(super) fn settled(&self, list: &str) -> Result<Option<Version>, HistoryError> {
+        for number in self.numbers()?.into_iter().rev() {
+            let version = self.version(list, number)?;
+            if version.is_for_all() {
+                return Ok(Some(version));
+            }
+        }
+        Ok(None)
+    }
+
     /// The pin, if there is one.
     pub(super) fn pin(&self) -> Result<Option<Pin>, HistoryError> {
         self.json(&self.pin_path())

@@ -15,9 +15,13 @@ pub(super) fn prune(folder: &Folder, list: &str, limits: Limits) -> Result<Prune
     // A pin that cannot be read may mean any version.
     let pinned = folder.pin()?.map(|pin| pin.number);
     let mut contents = Contents::of(folder)?;
-    let mut versions = Vec::new();
+    let (mut versions, mut settled) = (Vec::new(), None);
     for &number in &numbers {
         let files = match folder.version(list, number) {
+            Ok(version) if version.is_for_all() => {
+                settled = Some(number);
+                Some(version.what.files.iter().map(|file| file.sha256).collect::<Vec<_>>())
+            }
             Ok(version) => Some(version.what.files.iter().map(|file| file.sha256).collect::<Vec<_>>()),
             // Nobody knows what it has, so nothing is removed that it might.
             Err(HistoryError::Damaged { .. }) => None,
@@ -36,7 +40,7 @@ pub(super) fn prune(folder: &Folder, list: &str, limits: Limits) -> Result<Prune
         if !too_many {
             break;
         }
-        if Some(number) == numbers.last() || Some(*number) == pinned {
+        if Some(number) == numbers.last() || [settled, pinned].contains(&Some(*number)) {
             continue;
         }
         folder.remove(&folder.version_path(*number))?;

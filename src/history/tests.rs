@@ -291,3 +291,41 @@ proptest! {
         prop_assert_eq!(history.prune(LIST).expect("pruned").versions, Vec::<u64>::new());
     }
 }
+
+#[test]
+fn a_version_on_trial_is_the_newest_but_not_the_one_all_have() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let history = History::new(dir.path(), Limits { versions: 1, ..PLENTY });
+    let entry = |text: &str| Accepted {
+        files: vec![FileEntry { file: "a".into(), sha256: Digest::of(text.as_bytes()), size: text.len() as u64 }],
+        ..Accepted::default()
+    };
+    let try_out = |text: &str| {
+        let bytes = text.as_bytes().to_vec();
+        let mut open = |_: &FileEntry| Ok(Box::new(io::Cursor::new(bytes.clone())) as Box<dyn Read>);
+        history.try_out(LIST, entry(text), UnixTime(2), &mut open).expect("kept")
+    };
+    let settled = || history.settled(LIST).expect("read").map(|version| version.number);
+    let marks = || -> Vec<_> {
+        history.versions(LIST).expect("read").whole.iter().map(|version| (version.number, version.trial)).collect()
+    };
+    keep(&history, &[("a", "one")], 1).expect("kept");
+    assert_eq!((try_out("two").number, try_out("two").number), (2, 2));
+    history.prune(LIST).expect("pruned");
+    assert_eq!(marks(), [(1, None), (2, Some(Trial::Running))], "what all have is never pruned");
+    assert_eq!(keep(&history, &[("a", "one")], 3).expect("kept").number, 1, "all still have it");
+    assert_eq!(settled(), Some(1));
+    history.tried(LIST, 2, Trial::Withdrawn).expect("marked");
+    assert_eq!((settled(), try_out("three").number), (Some(1), 3));
+    history.tried(LIST, 3, Trial::Superseded).expect("marked");
+    // What was tried and is then for all keeps its number.
+    assert_eq!(try_out("four").number, 4);
+    let passed = keep(&history, &[("a", "four")], 4).expect("kept");
+    assert_eq!((passed.number, passed.trial, settled()), (4, Some(Trial::Passed), Some(4)));
+    assert_eq!(try_out("two").number, 5, "another trial of what was withdrawn, for something came between");
+    // What was kept before there were marks was for all.
+    let path = dir.path().join("history").join(slug(LIST)).join("v000001.json");
+    assert!(!fs::read_to_string(path).expect("read").contains("trial"));
+    history.prune(LIST).expect("pruned");
+    assert_eq!(marks(), [(4, Some(Trial::Passed)), (5, Some(Trial::Running))]);
+}

@@ -16,9 +16,26 @@ pub struct Version {
     pub accepted: Timestamp,
     /// See [`whole`].
     pub sha256: Digest,
+    /// It was tried on some clients first; without this, all had it from the beginning.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub trial: Option<Trial>,
     /// The rest.
     #[serde(flatten)]
     pub what: Accepted,
+}
+
+/// Where a version stands that was tried on some clients first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Trial {
+    /// It is tried; all others have the one before.
+    Running,
+    /// All have it, or had it.
+    Passed,
+    /// It was taken back, and all others never had it.
+    Withdrawn,
+    /// Another came before its time was over, and all others never had it.
+    Superseded,
 }
 
 /// What is told of a version when it is kept.
@@ -76,10 +93,15 @@ pub struct Pin {
 
 impl Version {
     /// The next one of a list.
-    pub(super) fn new(list: &str, number: u64, mut what: Accepted, now: UnixTime) -> Self {
+    pub(super) fn new(list: &str, number: u64, mut what: Accepted, trial: Option<Trial>, now: UnixTime) -> Self {
         what.files.sort_by(|a, b| a.file.cmp(&b.file));
         let accepted = Timestamp::from_second(now.0).unwrap_or_default();
-        Self { number, list: list.to_owned(), accepted, sha256: whole(&what.files), what }
+        Self { number, list: list.to_owned(), accepted, sha256: whole(&what.files), trial, what }
+    }
+
+    /// Whether it ever was for all.
+    pub fn is_for_all(&self) -> bool {
+        matches!(self.trial, None | Some(Trial::Passed))
     }
 
     /// Whether it has the same contents under the same names.

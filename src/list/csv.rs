@@ -157,15 +157,16 @@ fn read_row(record: &StringRecord, columns: &Places, delimiter: char, cursor: Cu
         at + cell.len() - cell.trim_start().len()
     };
     let name = cell.trim();
-    if name.is_empty() {
-        sink.reject(line, place(), name, Reason::Name(NameProblem::Empty));
-        return;
-    }
     let scope = columns.scope.and_then(|index| record.get(index)).unwrap_or_default();
     let order = match register::order(|field| columns.cell(record, field), sink) {
         Ok(order) => order,
         Err(why) => return sink.reject_because(line, 0, name, why),
     };
+    if name.is_empty() {
+        // The order stands there, and its name is missing.
+        let why = Reason::Name(NameProblem::Empty).about(name);
+        return sink.reject_of(line, place(), name, why, order.or(sink.list_order()));
+    }
     match register::pattern(name, scope) {
         Ok((bare, skip, pattern)) => {
             sink.entry_of_order(line, place() + skip, bare, pattern, sink.effect(), order);

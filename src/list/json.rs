@@ -93,27 +93,28 @@ fn is_array_of_objects(raw: &str) -> bool {
 /// One record.
 fn read_record(text: &str, members: &Record<'_>, cursor: &mut Cursor<'_>, sink: &mut Sink<'_>) {
     let columns = &sink.spec().columns;
-    let Some(names) = member(members, &columns.domain) else {
-        let why = format!("no `{}` in it", columns.domain);
-        sink.reject_because(cursor.line(), 0, "{…}", why);
-        return;
-    };
-    let scope = member(members, columns.scope.as_deref().unwrap_or(register::SCOPE)).map(cell).unwrap_or_default();
     let cells = cells(members, columns);
     let field = |wanted: &str| {
         Order::FIELDS.iter().zip(&cells).find(|(name, _)| **name == wanted).map_or("", |(_, cell)| cell.trim())
     };
     let order = register::order(field, sink);
+    // What is no name keeps the order it stands in from being enforced as a whole.
+    let of = order.as_ref().ok().and_then(|order| order.or(sink.list_order()));
+    let Some(names) = member(members, &columns.domain) else {
+        let why = format!("no `{}` in it", columns.domain);
+        return sink.reject_of(cursor.line(), 0, "{…}", why, of);
+    };
+    let scope = member(members, columns.scope.as_deref().unwrap_or(register::SCOPE)).map(cell).unwrap_or_default();
     let names: Vec<&RawValue> =
         if names.get().starts_with('[') { serde_json::from_str(names.get()).unwrap_or_default() } else { vec![names] };
     if names.is_empty() {
-        sink.reject_because(cursor.line(), 0, "[]", "no name in it");
+        sink.reject_of(cursor.line(), 0, "[]", "no name in it", of);
     }
     for raw in names {
         cursor.advance(offset(text, raw.get()));
         let line = cursor.line();
         let Ok(name) = serde_json::from_str::<Cow<'_, str>>(raw.get()) else {
-            sink.reject_because(line, 0, raw.get(), "the name must be a text in quotes");
+            sink.reject_of(line, 0, raw.get(), "the name must be a text in quotes", of);
             continue;
         };
         let name = name.trim();

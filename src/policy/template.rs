@@ -24,9 +24,9 @@ impl Placeholder {
     pub const ALL: [(&'static str, Self); 5] = [
         ("order", Self::Order),
         ("authority", Self::Authority),
+        ("list", Self::List),
         ("legal_basis", Self::LegalBasis),
         ("reference", Self::Reference),
-        ("list", Self::List),
     ];
 }
 

@@ -7,7 +7,8 @@ use std::time::Duration;
 use tokio::sync::watch;
 
 use super::ledger::Numbers;
-use super::report::ListReport;
+use super::pace::Enforced;
+use super::report::{ListReport, Loaded};
 use crate::util::UnixTime;
 
 /// A place to read what is in force, and to hear when that changes.
@@ -21,12 +22,20 @@ pub struct Posted {
     pub generation: u64,
     /// When it was published.
     pub published: UnixTime,
+    /// The same to the millisecond, and how long the last publish took from the first sight of a change.
+    pub last: Option<Enforced>,
+    /// When the version of each list that all have came into force.
+    pub enforced: Arc<HashMap<String, Enforced>>,
     /// Why what was read last could not be put in force.
     pub failed: Option<String>,
     /// Numbers of the versions in force, by list, as far as they are in the history.
     pub versions: Arc<HashMap<String, u64>>,
+    /// Numbers of the versions on trial, likewise.
+    pub tried: Arc<HashMap<String, u64>>,
     /// One a list, in config order, as of the last look at the sources.
     pub reports: Arc<[ListReport]>,
+    /// Files of the gate that cannot be used as they are, as of then.
+    pub gate: Arc<[String]>,
     /// So long before its deadline an order is due.
     pub warn: Duration,
     /// How the orders stand; a moment behind the rest.
@@ -61,6 +70,14 @@ pub(super) enum Look {
     Unchanged,
     /// What was read could not be put in force.
     Failed,
+}
+
+impl Posted {
+    /// Takes over what a look at the sources found.
+    pub(super) fn look(&mut self, loaded: &Loaded) {
+        self.reports = loaded.reports.as_slice().into();
+        self.gate = loaded.gate_troubles.as_slice().into();
+    }
 }
 
 impl Board {

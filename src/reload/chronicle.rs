@@ -2,19 +2,23 @@
 //!
 //! Comes after a publish, so nothing that is enforced waits for it; a disk that is full is told and tried again.
 
+mod trials;
+
 use std::collections::{HashMap, HashSet};
 use std::hash::{BuildHasher, RandomState};
 use std::io::{self, Cursor};
 use std::sync::Arc;
 
+pub(super) use self::trials::TrialNews;
 use super::loader::Loader;
 use super::report::{ListReport, State};
 use crate::audit::{
-    AcceptedList, By, Event, HeldEntries, ListInForce, MAX_SAMPLE, Names, Publication, RefusedList, RemovedList,
+    AcceptedList, By, Event, HeldEntries, ListInForce, MAX_SAMPLE, NameSet, Names, Publication, RefusedList,
+    RemovedList,
 };
 use crate::config::{ListSettings, Settings};
 use crate::gate::Held;
-use crate::history::{self, Accepted, Counts, FileEntry, History, HistoryError};
+use crate::history::{self, Accepted, Counts, FileEntry, History, HistoryError, Version};
 use crate::name::NameBuf;
 use crate::rule::{FileRules, show_pattern};
 use crate::util::{Digest, UnixTime};
@@ -36,7 +40,10 @@ struct Known {
     /// The rules of `version`, or of what was in force when it was looked at last.
     rules: Vec<Arc<FileRules>>,
     refused: Option<String>,
-    held: u64,
+    /// The version that some clients try.
+    running: Option<Latest>,
+    /// What was told last of the entries that are held: of which version, and their fingerprint.
+    held: Option<(u64, Digest)>,
 }
 
 /// A version in the history.
@@ -45,6 +52,13 @@ struct Latest {
     number: u64,
     sha256: Digest,
     entries: u64,
+}
+
+impl Latest {
+    /// What is remembered of a version.
+    fn of(version: &Version) -> Self {
+        Self { number: version.number, sha256: version.sha256, entries: version.what.counts.entries }
+    }
 }
 
 /// What came of an update: events in their order, and what could not be kept.
@@ -62,15 +76,23 @@ impl Chronicle {
         loader: &Loader,
         reports: &[ListReport],
         generation: u64,
+        news: Vec<TrialNews>,
         now: UnixTime,
     ) -> Written {
+        let mut of_lists: HashMap<String, Vec<_>> = HashMap::new();
+        for (list, by, news) in news {
+            of_lists.entry(list).or_default().push((by, news));
+        }
         let history = History::new(&settings.state_dir, settings.history);
         let mut written = Written::default();
         for (list, report) in settings.lists.iter().zip(reports) {
             let known = self.lists.entry(report.name.clone()).or_insert_with(|| Known::of(&history, &report.name));
-            let by = if list.fetch.is_some() { By::Feed } else { By::File }(report.source.as_str().into());
+            let by = brought_by(list, report);
             known.refusal(report, &by, &mut written);
+            // What all have comes first: a trial is told with the number of that.
             known.version(&history, loader, report, &by, now, &mut written);
+            let told = of_lists.remove(&report.name).unwrap_or_default();
+            known.trials((&history, list), loader, report, told, now, &mut written);
             known.held(report, &by, &mut written);
         }
         let configured: HashSet<&str> = settings.lists.iter().map(|list| list.spec.name.as_str()).collect();
@@ -97,6 +119,17 @@ impl Chronicle {
         self.lists.iter().filter_map(|(name, known)| Some((name.clone(), kept(known)?.number))).collect()
     }
 
+    /// Numbers of the versions that are tried, by list.
+    pub(super) fn tried(&self) -> HashMap<String, u64> {
+        let number = |known: &Known| known.running.map(|running| running.number).filter(|&number| number > 0);
+        self.lists.iter().filter_map(|(name, known)| Some((name.clone(), number(known)?))).collect()
+    }
+
+    /// What is in force of a list, kept or not.
+    pub(super) fn digest(&self, list: &str) -> Option<Digest> {
+        self.lists.get(list)?.in_force
+    }
+
     /// A list as it is in force.
     fn in_force(&self, list: &ListSettings) -> ListInForce {
         let known = self.lists.get(&list.spec.name);
@@ -115,13 +148,9 @@ impl Known {
     /// As the history left it when the server stopped.
     fn of(history: &History, list: &str) -> Self {
         let pinned = history.pinned(list).ok().flatten().and_then(|pin| history.version(list, pin.number).ok());
-        let newest = || history.newest(list).ok().flatten();
-        let version = pinned.or_else(newest).map(|version| Latest {
-            number: version.number,
-            sha256: version.sha256,
-            entries: version.what.counts.entries,
-        });
-        Self { version, ..Self::default() }
+        let settled = || history.settled(list).ok().flatten();
+        let version = pinned.or_else(settled).map(|version| Latest::of(&version));
+        Self { version, running: Self::found_running(history, list), ..Self::default() }
     }
 
     /// A content that was not taken.
@@ -178,17 +207,12 @@ impl Known {
         let comparable = !before.is_empty() || old.is_none();
         let Change { added, removed } =
             if comparable { Change::between(&before, &self.rules) } else { Change::default() };
-        let counts = Counts {
-            entries: report.entries,
-            rejected: report.rejected,
-            held: report.gate.held(),
-            added: added.count,
-            removed: removed.count,
-        };
+        // While a version is on trial, the report is about that one.
+        let (entries, rejected) = loader.counts(&report.name);
+        let held = if report.trial.is_none() { report.gate.held() } else { 0 };
+        let counts = Counts { entries, rejected, held, added: added.count, removed: removed.count };
         let accepted = Accepted { source: report.source.clone(), by: by.to_string(), counts, files };
-        let mut open = |file: &FileEntry| -> io::Result<Box<dyn io::Read>> {
-            Ok(Box::new(Cursor::new(loader.copy(&report.name, file)?)))
-        };
+        let mut open = |file: &FileEntry| open(loader, &report.name, file);
         let number = match history.record(&report.name, accepted, now, &mut open) {
             Ok(version) => version.number,
             Err(error) => {
@@ -199,7 +223,7 @@ impl Known {
             }
         };
         written.troubles.extend(history.prune(&report.name).err());
-        self.version = Some(Latest { number, sha256, entries: report.entries });
+        self.version = Some(Latest { number, sha256, entries });
         let event = AcceptedList {
             list: report.name.as_str().into(),
             version: number,
@@ -207,26 +231,40 @@ impl Known {
             before_sha256: old.map(|old| old.sha256),
             after_sha256: sha256,
             entries_before: old.map_or(0, |old| old.entries),
-            entries: report.entries,
+            entries,
             added,
             removed,
-            held: report.gate.held(),
-            rejected: report.rejected,
+            held,
+            rejected,
         };
         written.events.push((by.clone(), Event::ListAccepted(event)));
     }
 
-    /// Entries nobody has decided about.
+    /// Entries nobody has decided about: told whenever they are others, or of another version.
     fn held(&mut self, report: &ListReport, by: &By, written: &mut Written) {
-        let open = report.gate.open;
-        if std::mem::replace(&mut self.held, open) >= open {
+        let of = if report.trial.is_some() { self.running } else { self.version };
+        let version = of.map_or(0, |version| version.number);
+        let open = || report.gate.entries.iter().filter(|held| held.is_open());
+        let set = NameSet::of(open().map(|held| held.pattern.as_str()));
+        // A list that never held anything need not say so.
+        if self.held == Some((version, set.sha256)) || self.held.is_none() && set.count == 0 {
             return;
         }
-        let version = self.version.map_or(0, |version| version.number);
-        let sample = report.gate.entries.iter().filter(|held| held.is_open()).take(MAX_SAMPLE);
-        let sample = sample.map(|Held { pattern, reason, .. }| (pattern, reason));
-        written.events.push((by.clone(), Event::Held(HeldEntries::new(&report.name, version, open, sample))));
+        self.held = Some((version, set.sha256));
+        let all = open().map(|Held { pattern, reason, .. }| (pattern, reason));
+        written.events.push((by.clone(), Event::Held(HeldEntries::new(&report.name, version, report.gate.open, all))));
     }
+}
+
+/// Who brings the versions of a list.
+fn brought_by(list: &ListSettings, report: &ListReport) -> By {
+    let source = report.source.as_str().into();
+    if list.fetch.is_some() { By::Feed(source) } else { By::File(source) }
+}
+
+/// The last good copy of a content.
+fn open(loader: &Loader, list: &str, file: &FileEntry) -> io::Result<Box<dyn io::Read>> {
+    Ok(Box::new(Cursor::new(loader.copy(list, file)?)))
 }
 
 /// What two versions differ in.

@@ -150,6 +150,8 @@ fn same(a: &Posted, b: &Posted) -> bool {
     let list = |(a, b): (&ListReport, &ListReport)| {
         a.name == b.name
             && (a.role, a.mode, a.files.len()) == (b.role, b.mode, b.files.len())
+            && a.refused == b.refused
+            && a.gate.dismissed == b.gate.dismissed
             && a.files.iter().zip(&b.files).all(|(a, b)| {
                 (a.sha256, a.accepted, a.state.rank()) == (b.sha256, b.accepted, b.state.rank())
                     && a.path == b.path

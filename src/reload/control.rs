@@ -4,6 +4,7 @@ mod configuration;
 pub(super) mod dates;
 mod decide;
 mod operate;
+mod start;
 mod trials;
 
 use std::fmt;
@@ -18,19 +19,18 @@ use tokio::time::{Instant, sleep, sleep_until};
 use self::configuration::Configuration;
 use self::dates::Dates;
 pub use self::decide::{Ruling, no_such_list};
+pub use self::start::{StartError, first};
 use super::board::{Board, Look};
-use super::chronicle::{Chronicle, Written};
+use super::chronicle::{Chronicle, TrialNews, Written};
 use super::loader::Loader;
-use super::report::{Loaded, Missing};
+use super::pace::{Moment, Pace};
+use super::report::Loaded;
 use super::voice::{self, Voice};
 use super::watch::{Events, Watch, absolute};
 use crate::audit::{Audit, By, Event};
 use crate::config::Settings;
 use crate::signature;
 use crate::util::{Now, UnixTime};
-
-/// The longest `quiet` a start goes by.
-const LONGEST_START_QUIET: Duration = Duration::from_millis(500);
 
 /// Where a reload goes: `app` compiles and swaps there.
 pub trait Target: Send + 'static {
@@ -129,44 +129,6 @@ pub struct TrialOrder {
 /// What came of an operation: in force by now, or why not.
 pub type Outcome = Result<(), String>;
 
-/// The lists as the server starts: from their sources, else as they were last good.
-///
-/// Blocks. The caller publishes what it gets and hands `loader` on to [`Control::new`].
-///
-/// # Errors
-/// A list cannot be read and has no last good state, unless `start_without_lists` is set.
-pub fn first(settings: &Settings, loader: &mut Loader) -> Result<Loaded, StartError> {
-    // Nobody is answered yet: a file still being written is waited for, but not for minutes.
-    let quiet = settings.reload.quiet.min(LONGEST_START_QUIET);
-    loader.set_quiet(quiet, quiet * 4);
-    let loaded = loader.load(settings);
-    if loaded.missing.is_empty() || settings.start_without_lists {
-        return Ok(loaded);
-    }
-    Err(StartError { missing: loaded.missing })
-}
-
-/// Lists could not be read, and there is no last good state of them.
-#[derive(Clone, Debug)]
-pub struct StartError {
-    /// Each of them.
-    pub missing: Vec<Missing>,
-}
-
-impl fmt::Display for StartError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for Missing { list, why } in &self.missing {
-            writeln!(f, "list \"{list}\": {why}")?;
-        }
-        f.write_str(
-            "no last good copy of these is kept in state_dir, and unfiltered answers are not given: mend the lists, or \
-             set start_without_lists = true",
-        )
-    }
-}
-
-impl std::error::Error for StartError {}
-
 /// Keeps what is in force equal to what configuration and lists say.
 #[derive(Debug)]
 pub struct Control<T> {
@@ -193,10 +155,13 @@ impl<T: Target> Control<T> {
         let now = Now::read();
         let dates = Dates::new(published.next_change, now);
         let configuration = Configuration::new(&settings.path);
+        let mut pace = Pace::default();
+        let last = pace.published(None, &loaded.reports, |list| loader.digests(list));
         board.post(|posted| {
+            (posted.last, posted.enforced) = (Some(last), pace.enforced());
             posted.generation = published.generation;
             posted.published = now.seconds();
-            posted.reports = loaded.reports.as_slice().into();
+            posted.look(loaded);
             posted.warn = settings.orders.warn;
         });
         let chronicle = Chronicle::default();
@@ -210,9 +175,12 @@ impl<T: Target> Control<T> {
             voice,
             dates,
             board,
+            pace,
             chronicle,
+            news: Vec::new(),
             audit,
             failed: false,
+            retry: false,
         };
         Self { work, events }
     }
@@ -233,18 +201,21 @@ impl<T: Target> Control<T> {
         let Self { work, mut events } = self;
         // What changed between the first load and the first watch was not heard.
         let mut cause = Cause::Look;
-        let mut asks = Asks::new();
+        let (mut asks, mut first) = (Asks::new(), true);
         let mut work = Some(work);
         while let Some(mut busy) = work.take() {
-            let waiting = std::mem::take(&mut asks);
+            let (waiting, begins) = (std::mem::take(&mut asks), std::mem::replace(&mut first, false));
             let job = spawn_blocking(move || {
+                if begins {
+                    busy.begin();
+                }
                 let done = busy.operate(waiting);
-                let retry = busy.reload(cause);
+                busy.reload(cause);
                 busy.write_down();
                 busy.answer(done);
-                (busy, retry)
+                busy
             });
-            let (mut idle, retry) = match job.await {
+            let mut idle = match job.await {
                 Ok(done) => done,
                 Err(error) => {
                     tracing::error!("reloading has ended: {error}; what is in force stays so until a restart");
@@ -253,7 +224,7 @@ impl<T: Target> Control<T> {
             };
             let reload = &idle.settings.reload;
             let (quiet, rescan) = (reload.quiet, Instant::now() + reload.rescan);
-            let again = if retry { Instant::now() + quiet.max(Duration::from_millis(50)) } else { rescan };
+            let again = if idle.retry { Instant::now() + quiet.max(Duration::from_millis(50)) } else { rescan };
             let mut check = Instant::now() + idle.trial_nap(Now::read());
             cause = loop {
                 let now = Now::read();
@@ -265,13 +236,16 @@ impl<T: Target> Control<T> {
                         Some(trigger) => break asked(trigger, &mut triggers, &mut asks),
                         None => return,
                     },
-                    () = events.heard() => tokio::select! {
-                        () = events.quiet(quiet) => break Cause::Look,
-                        trigger = triggers.recv() => match trigger {
-                            Some(trigger) => break asked(trigger, &mut triggers, &mut asks),
-                            None => return,
-                        },
-                    },
+                    () = events.heard() => {
+                        idle.pace.hear(Moment::now());
+                        tokio::select! {
+                            () = events.quiet(quiet) => break Cause::Look,
+                            trigger = triggers.recv() => match trigger {
+                                Some(trigger) => break asked(trigger, &mut triggers, &mut asks),
+                                None => return,
+                            },
+                        }
+                    }
                     () = sleep_until(again) => break Cause::Look,
                     () = sleep_until(check) => {
                         let now = Now::read();
@@ -331,20 +305,25 @@ struct Work<T> {
     voice: Voice,
     dates: Dates,
     board: Board,
+    pace: Pace,
     chronicle: Chronicle,
+    /// What happened to trials and is not written down yet.
+    news: Vec<TrialNews>,
     audit: Option<Arc<Audit>>,
     /// What was loaded last could not be published.
     failed: bool,
+    /// Something was in flux at the last look.
+    retry: bool,
 }
 
 impl<T: Target> Work<T> {
-    /// One reload. True: something was in flux, look again soon.
-    fn reload(&mut self, cause: Cause) -> bool {
+    /// One reload.
+    fn reload(&mut self, cause: Cause) {
         if cause == Cause::Dates {
             self.advance();
-            return false;
+            return;
         }
-        let started = Instant::now();
+        let (started, began) = (Instant::now(), Moment::now());
         let asked = cause == Cause::Asked;
         // Here too: sources that change without end must not keep a bad version on trial.
         self.judge_trials(Now::read());
@@ -368,12 +347,13 @@ impl<T: Target> Work<T> {
         let quiet = self.settings.reload.quiet;
         self.loader.set_quiet(quiet, if asked { quiet * 4 } else { Duration::ZERO });
         let loaded = self.loader.load(&self.settings);
-        let retry = loaded.retry || flux;
+        let seen = self.pace.looked(began, &loaded.reports);
+        self.retry = loaded.retry || flux;
         self.voice.tell(&loaded.reports, asked);
-        self.board.post(|posted| posted.reports = loaded.reports.as_slice().into());
+        self.board.post(|posted| posted.look(&loaded));
         self.voice.tell_gate(&loaded, asked);
         let look = if asked || changed || loaded.changed {
-            self.publish(loaded, started);
+            self.publish(loaded, started, seen);
             if self.failed { Look::Failed } else { Look::Published(started.elapsed()) }
         } else {
             if self.dates.due(Now::read()) {
@@ -385,22 +365,35 @@ impl<T: Target> Work<T> {
         // What never was in force is no last good state.
         if !self.failed {
             // Before copies are written: queries that come meanwhile count.
-            self.follow_trials();
-            let troubles = self.loader.keep();
-            self.voice.tell_copies(&troubles);
+            self.keep();
         }
-        retry
+    }
+
+    /// Writes down what the server started with: the first look may already replace it.
+    fn begin(&mut self) {
+        self.keep();
+        self.write_down();
+    }
+
+    /// What is in force is the last good state.
+    fn keep(&mut self) {
+        self.follow_trials();
+        let troubles = self.loader.keep();
+        self.voice.tell_copies(&troubles);
     }
 
     /// Puts `loaded` in force.
-    fn publish(&mut self, loaded: Loaded, started: Instant) {
+    fn publish(&mut self, loaded: Loaded, started: Instant, seen: Moment) {
         let now = Now::read();
         let summary = Loaded { parts: loaded.parts.clone(), reports: loaded.reports.clone(), ..Loaded::default() };
         let published = self.target.publish(&self.settings, loaded, now.seconds());
         self.failed = published.is_err();
         let status = match published {
             Ok(published) => {
+                let loader = &self.loader;
+                let last = self.pace.published(Some(seen), &summary.reports, |list| loader.digests(list));
                 self.board.post(|posted| {
+                    (posted.last, posted.enforced) = (Some(last), self.pace.enforced());
                     posted.generation = published.generation;
                     posted.published = now.seconds();
                     posted.failed = None;
@@ -436,11 +429,13 @@ impl<T: Target> Work<T> {
         }
         let posted = self.board.read();
         let now = Now::read();
+        let news = std::mem::take(&mut self.news);
+        let (settings, generation, seconds) = (&self.settings, posted.generation, now.seconds());
         let Written { events, troubles } =
-            self.chronicle.update(&self.settings, &self.loader, &posted.reports, posted.generation, now.seconds());
-        let versions = self.chronicle.versions();
-        if *posted.versions != versions {
-            self.board.post(|posted| posted.versions = Arc::new(versions));
+            self.chronicle.update(settings, &self.loader, &posted.reports, generation, news, seconds);
+        let (versions, tried) = (self.chronicle.versions(), self.chronicle.tried());
+        if *posted.versions != versions || *posted.tried != tried {
+            self.board.post(|posted| (posted.versions, posted.tried) = (Arc::new(versions), Arc::new(tried)));
         }
         self.voice.tell_history(&troubles);
         if let Some(audit) = &self.audit {

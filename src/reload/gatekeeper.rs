@@ -72,6 +72,11 @@ impl<T> Default for Side<T> {
 }
 
 impl<T> Side<T> {
+    /// What was last read there.
+    fn of(&self, path: &Path, measure: u32) -> Option<&T> {
+        self.value.as_deref().filter(|_| self.path == path && self.measure == measure)
+    }
+
     /// Reads it, unless its stamps prove that it is what it was.
     fn look<E: fmt::Display>(
         &mut self,
@@ -127,7 +132,9 @@ impl Gatekeeper {
         match &settings.popular {
             Some(popular) => {
                 let (path, top) = (&popular.file.path, popular.top);
-                let read = || File::open(path).and_then(|file| Popular::read(BufReader::new(file), top));
+                // Half of what it had is half a download, and would let enforce what is held; an operator may ask for it.
+                let least = self.ranks.of(path, top).filter(|_| !distrust).map_or(0, |known| known.names().div_ceil(2));
+                let read = || ranks(path, top, least);
                 self.ranks.look(path, top, distrust, read, |old, new| old == new);
             }
             None => self.ranks = Side::default(),
@@ -175,7 +182,10 @@ impl Gatekeeper {
                 counts.released += checked.settled.released;
                 counts.excepted += checked.outcome.excepted;
             }
-            counts.taken_back += known.map_or(0, |known| taken_back(&known, &checked));
+            if let Some(known) = known {
+                counts.taken_back += taken_back(&known, &checked);
+                counts.let_go += let_go(&known, &checked);
+            }
             shown.extend(checked.settled.shown.iter().cloned());
             part.held = Arc::clone(&checked.settled.held);
             let files = self.seen.entry(name).or_default();
@@ -233,7 +243,14 @@ impl Gatekeeper {
 
     /// What is wrong with the files beside the lists.
     fn troubles(&self, settings: &Settings) -> Vec<String> {
-        let mut troubles: Vec<String> = self.decisions.trouble.iter().cloned().collect();
+        let mut troubles = Vec::new();
+        if let Some(why) = &self.decisions.trouble {
+            let rest = match self.decisions.value {
+                Some(_) => "what was read of it before stays in use",
+                None => "WHAT WAS RELEASED IS HELD until it can be read",
+            };
+            troubles.push(format!("{why}; {rest}"));
+        }
         if let (Some(file), Some(why)) = (&settings.gate.never_block_file, &self.never.trouble) {
             let rest = match self.never.value {
                 Some(_) => "what was read of it before stays in use",
@@ -275,6 +292,18 @@ pub fn held_over(loaded: &Loaded, settings: &Settings, name: &NameBuf) -> Vec<He
     found
 }
 
+/// Reads a rank list, which must have `least` names.
+fn ranks(path: &Path, top: u32, least: u32) -> Result<Popular, String> {
+    let popular = File::open(path).and_then(|file| Popular::read(BufReader::new(file), top));
+    let popular = popular.map_err(|error| error.to_string())?;
+    match popular.names() {
+        names if names < least => Err(format!(
+            "it has {names} names now, less than half of those before; if that is meant, `qalqan reload` takes it"
+        )),
+        _ => Ok(popular),
+    }
+}
+
 /// Reads `never_block_file`.
 fn never(file: &NamedFile) -> Result<Never, String> {
     // However many lines are wrong, the others protect.
@@ -293,6 +322,21 @@ fn never(file: &NamedFile) -> Result<Never, String> {
         format!("{shown}:{line}:{column}: {reason}: {entry} (this protects nothing)")
     });
     Ok(Never { guarded: guarded.collect(), remarks: remarks.collect() })
+}
+
+/// How many entries of a file that is as it was are enforced now and were held before, without anybody's word: the checks
+/// have changed, or what they compare with.
+fn let_go(before: &Checked, now: &Checked) -> u64 {
+    if !Arc::ptr_eq(&before.rules, &now.rules) || Arc::ptr_eq(&before.outcome, &now.outcome) {
+        return 0;
+    }
+    let mut name = NameBuf::new();
+    let passes = |rule: &&u32| {
+        let view = now.rules.rule(**rule);
+        name.set_wire(view.name().wire()).is_ok()
+            && now.gate.look(&now.checks, view.kind.scope, name.wire()) == Look::Pass
+    };
+    before.settled.held.iter().filter(passes).count() as u64
 }
 
 /// How many entries are held now that were enforced before.

@@ -71,6 +71,8 @@ pub struct Entry {
     pub enforced: u64,
     /// What keeps names of an order from being enforced that asks for it.
     pub gaps: Gaps,
+    /// Names that an operator has dismissed: not enforced, and no gap, for somebody has looked at them.
+    pub dismissed: u64,
 }
 
 /// What one list says of an order in the same words, be it in several files.
@@ -88,6 +90,8 @@ pub struct Share {
     kinds: Vec<(u32, u32)>,
     /// Entries that could not be used: file, how many.
     rejected: Vec<(u32, u64)>,
+    /// Names that wait with a version of the list that is not taken.
+    waiting: u64,
 }
 
 /// Why names of an order are not enforced though it asks for it. All are counted over what is not yet lifted.
@@ -97,12 +101,14 @@ pub struct Gaps {
     pub shadow: u64,
     /// Allow rules (or an RPZ passthru of an earlier list) take them back.
     pub excepted: u64,
-    /// The gate holds them.
+    /// The gate holds them, and nobody has decided.
     pub held: u64,
     /// Entries that are no usable names.
     pub rejected: u64,
     /// Order files whose present content is refused; what is new in it is not known.
     pub refused: u64,
+    /// Names in a version of its list that is not taken as a whole.
+    pub waiting: u64,
 }
 
 /// A detail on which files differ that name the same order.

@@ -1,11 +1,11 @@
 //! Turns configured lists into rules, and never less than the last good ones.
 
 mod known;
-mod news;
 mod pinned;
 mod run;
 mod size;
 mod stage;
+mod waiting;
 
 use std::collections::{HashMap, HashSet};
 use std::io;
@@ -17,10 +17,11 @@ use std::time::{Duration, Instant};
 use self::known::Known;
 use self::run::Run;
 pub use self::size::size_changes;
+pub(super) use self::stage::Tried;
 use super::file::Patience;
 use super::gatekeeper::{Gatekeeper, Standing};
 use super::lastgood::{CopyError, Entry, Manifest, Store};
-use super::report::{GateReport, Group, ListReport, LoadError, Loaded, Missing, State, TrialReport};
+use super::report::{Digest, GateReport, Group, ListReport, LoadError, Loaded, Missing, State, TrialReport};
 use crate::config::{ListSettings, Settings};
 use crate::gate::{Decisions, Pattern};
 use crate::history::{FileEntry, History};
@@ -148,6 +149,20 @@ impl Loader {
             (entry, Arc::clone(&good.rules))
         };
         files.map(entry).collect()
+    }
+
+    /// Entries of what is in force for all, and how many could not be used.
+    pub(super) fn counts(&self, list: &str) -> (u64, u64) {
+        let files = self.lists.get(list).into_iter().flat_map(|known| &known.settled);
+        files.fold((0, 0), |(entries, rejected), (_, good)| {
+            (entries + good.report.entries, rejected + good.report.rejected)
+        })
+    }
+
+    /// The hashes of the same.
+    pub(super) fn digests(&self, list: &str) -> Vec<Digest> {
+        let files = self.lists.get(list).into_iter().flat_map(|known| &known.settled);
+        files.map(|(_, good)| good.sha256).collect()
     }
 
     /// The last good copy of a content.

@@ -152,6 +152,8 @@ pub struct GateReport {
     pub excepted: u64,
     /// Of those held, how many were enforced until this load.
     pub taken_back: u64,
+    /// How many were held until this load and are enforced now, because no check finds them any more.
+    pub let_go: u64,
     /// The first of them, at most [`crate::gate::MAX_HELD`], whatever was decided.
     pub entries: Arc<[Held]>,
 }

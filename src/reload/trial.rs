@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::report::Digest;
-use crate::audit::CanaryOutcome;
+use crate::audit::{By, CanaryOutcome};
 use crate::config::CanarySettings;
 
 /// Whom the newest version of a list is for.
@@ -45,6 +45,17 @@ pub(super) enum News {
     },
 }
 
+impl News {
+    /// Who brought it about: the source of the list, the clock, or the operator who did it.
+    pub(super) fn by(&self, source: By, operator: Option<By>) -> By {
+        match self {
+            Self::Started { .. } | Self::Ended { outcome: CanaryOutcome::Superseded, .. } => source,
+            Self::Ended { outcome: CanaryOutcome::Completed, .. } => By::Clock,
+            Self::Ended { .. } | Self::Revived { .. } => operator.unwrap_or(By::System),
+        }
+    }
+}
+
 /// Where a list stands.
 #[derive(Debug, Default)]
 pub(super) struct Course {
@@ -82,7 +93,11 @@ impl Course {
     /// Whom `newest` is for. `empty`: there is nothing in it; `tried`: new versions go to some first.
     pub(super) fn look(&mut self, newest: Digest, empty: bool, tried: bool, now_ms: i64) -> Whom {
         let Some(settled) = self.settled.filter(|_| tried) else {
-            self.end(CanaryOutcome::Completed, "the list has no canary clients any more, or is kept at a version");
+            match self.beside.as_ref().is_none_or(|beside| beside.version == newest) {
+                true => self.end(CanaryOutcome::Completed, "the list has no canary clients any more"),
+                // Kept at another version, say: nobody has it.
+                false => self.end(CanaryOutcome::Superseded, "all got another version at once"),
+            }
             self.settled = Some(newest).filter(|_| !empty);
             return Whom::All;
         };

@@ -122,7 +122,11 @@ fn tell_trouble(report: &ListReport) {
     let whole = |why: &LoadError| matches!(why, LoadError::Size(_) | LoadError::Withdrawn { .. });
     let files: Vec<_> = report.files.iter().filter(|file| file.state.why().is_some_and(|why| !whole(why))).collect();
     if files.is_empty() || report.refused.is_some() {
-        tracing::warn!(list = report.name, "{}", report.state);
+        match (&report.error, report.state.why()) {
+            // Only files that are new are kept out.
+            (Some(why), None) => tracing::warn!(list = report.name, "what was in force stays in force: {why}"),
+            _ => tracing::warn!(list = report.name, "{}", report.state),
+        }
     }
     for file in files.iter().take(SHOWN) {
         tracing::warn!(list = report.name, file = &*file.path, "{}", file.state);

@@ -103,6 +103,12 @@ impl Order {
     pub fn next_change(&self, now: UnixTime) -> Option<UnixTime> {
         [self.effective, self.expires, self.revoked].into_iter().flatten().filter(|&at| at > now).min()
     }
+
+    /// The next moment after `now` at which it does: once revoked, no other date matters.
+    pub fn next_state(&self, now: UnixTime) -> Option<UnixTime> {
+        let dates = [self.effective, self.expires, self.revoked].into_iter().flatten();
+        dates.filter(|&at| at > now && self.state(at) != self.state(now)).min()
+    }
 }
 
 /// For how long a name that rests on some orders is blocked by them.
@@ -181,5 +187,7 @@ mod tests {
         assert_eq!(states, [Pending, InForce, InForce, Revoked, Revoked]);
         let changes = [0, 100, 150, 200].map(|at| order.next_change(UnixTime(at)).map(|t| t.0));
         assert_eq!(changes, [Some(100), Some(150), Some(200), None]);
+        let states = [0, 100, 150, 200].map(|at| order.next_state(UnixTime(at)).map(|t| t.0));
+        assert_eq!(states, [Some(100), Some(150), None, None], "a revoked order does not expire");
     }
 }

@@ -253,3 +253,56 @@ fn why_tells_a_canary_client_from_others() {
         }
     }
 }
+
+#[test]
+fn a_version_on_trial_has_its_number_and_is_no_version_to_go_back_to() {
+    let mock = Mock::fixed([198, 51, 100, 7]);
+    let (folder, server) = start(&mock, "1h", "");
+    let marked = |server: &Server, number: u64, mark: &str| {
+        let newest = || server.run(&["lists", "versions", "feed", "--json"]).json()["versions"][0].clone();
+        let done = || (newest()["number"] == number, newest()["trial"] == mark) == (true, true);
+        eventually(&format!("version {number} is {mark}"), done, || server.stderr());
+    };
+    change(&folder, &server);
+    marked(&server, 2, "running");
+    let lists = server.run(&["lists", "--json"]).json();
+    assert_eq!((&lists["lists"][0]["version"], &lists["lists"][0]["canary"]["version"]), (&1.into(), &2.into()));
+    let back = |server: &Server| server.run(&["lists", "rollback", "feed", "--reason", "a test"]);
+    let ran = back(&server);
+    assert!(ran.code == Some(2) && ran.stderr.contains("version 1 of list \"feed\" is its oldest"), "{ran:?}");
+    assert_eq!(server.run(&["lists", "withdraw", "feed", "--reason", "a mistake"]).code, Some(0));
+    marked(&server, 2, "withdrawn");
+    let shown = server.run(&["lists", "versions", "feed"]).stdout;
+    assert!(shown.lines().any(|line| line.starts_with("      2") && line.ends_with("withdrawn")), "{shown}");
+    folder.replace("feed.txt", "third.example\nboth.example\n");
+    tried_comes_to(&server, "third.example", "0.0.0.0");
+    marked(&server, 3, "running");
+    assert_eq!(server.run(&["lists", "promote", "feed"]).code, Some(0));
+    marked(&server, 3, "passed");
+    assert_eq!(back(&server).code, Some(0));
+    assert!(server.a("old.example").is_address("0.0.0.0") && server.a("new.example").is_address(FREE));
+    server.stop();
+    // The log says all of it, by number.
+    let log = Ran::of(&folder, &["audit", "export"]).stdout;
+    let events: Vec<serde_json::Value> = log.lines().map(|line| serde_json::from_str(line).expect("JSON")).collect();
+    let of = |kind: &str, keys: [&str; 2]| -> Vec<String> {
+        let events = events.iter().filter(|event| event["event"] == kind);
+        events.map(|event| keys.map(|key| event[key].to_string()).join(" ")).collect()
+    };
+    assert_eq!(of("canary_started", ["version", "others"]), ["2 1", "3 1"]);
+    assert_eq!(of("canary_ended", ["version", "outcome"]), ["2 \"rolled_back\"", "3 \"promoted\""]);
+    assert_eq!(of("rolled_back", ["from", "to"]), ["3 1"], "version 2 was never for all");
+    // And what canary clients had, which is not what all others had.
+    let proof = Ran::of(&folder, &["audit", "name", "new.example", "--json"]).json();
+    let periods = proof["periods"].as_array().expect("periods");
+    assert!(periods.iter().all(|period| period["state"] != "enforced"), "{proof:#}");
+    let tried: Vec<_> = periods.iter().filter(|period| period["canary"].is_array()).collect();
+    assert_eq!(tried.len(), 1, "{proof:#}");
+    let canary = &tried[0]["canary"][0];
+    assert_eq!(
+        (&canary["version"], &canary["state"], &canary["clients"]),
+        (&2.into(), &"enforced".into(), &"127.0.1.0/24".into())
+    );
+    let shown = Ran::of(&folder, &["audit", "name", "old.example"]).stdout;
+    assert!(shown.contains("for 127.0.1.0/24, with version 2 of list feed on trial: not enforced"), "{shown}");
+}

@@ -3,7 +3,7 @@
 use std::fs;
 
 use crate::support::mock::Mock;
-use crate::support::server::{Folder, Server, Setup, repository};
+use crate::support::server::{Folder, Server, Setup, eventually, repository};
 
 /// What the mock says.
 const FREE: &str = "198.51.100.7";
@@ -59,6 +59,39 @@ fn a_popular_name_is_held_released_and_stays_so() {
         server = Server::start(&folder, &setup);
         assert!(server.a("medium.com").is_address("0.0.0.0"), "{}", server.stderr());
     }
+}
+
+#[test]
+fn a_check_that_is_off_or_lives_on_old_files_is_shown_where_operators_look() {
+    let mock = Mock::fixed([198, 51, 100, 7]);
+    let folder = Folder::new();
+    folder.write("feed.txt", "evil.example\nmedium.com\n");
+    let rank = "[gate.popular]\nfile = \"top.csv\"\n[reload]\nquiet = \"100ms\"\n";
+    let server = Server::start(&folder, &Setup::new(mock.address()).list("feed", "feed.txt", "").more(rank));
+    let shows = |code: i32, text: &str| {
+        let shown = || {
+            let ran = server.run(&["lists"]);
+            ran.code == Some(code) && ran.stdout.contains(text)
+        };
+        eventually(text, shown, || server.stderr());
+    };
+    shows(1, "THE CHECK FOR POPULAR NAMES IS OFF until it can be read");
+    folder.write("top.csv", "1,medium.com\n");
+    shows(0, "current");
+    folder.replace("top.csv", "<html>404</html>\n");
+    shows(1, "cannot use the rank list top.csv: no name in it");
+    folder.replace("top.csv", "1,medium.com\n");
+    shows(0, "current");
+    // A decisions file of a later version: the server goes on with what it read, and does not claim otherwise.
+    folder.replace("state/decisions.json", decisions(&[("\"pattern\": \"medium.com\"", "released")]));
+    server.blocks("medium.com");
+    folder.replace("state/decisions.json", "{\"format\": 2, \"decisions\": [{\"about\": \"x\"}]}");
+    shows(1, "it is of format 2, which another version of qalqan wrote");
+    let ran = server.run(&["lists"]);
+    assert!(ran.stdout.contains("what was read of it before stays in use"), "{ran:?}");
+    let ran = server.run(&["undecide", "feed", "medium.com"]);
+    assert!(ran.code == Some(2) && ran.stderr.contains("nothing can be decided"), "{ran:?}");
+    assert!(server.a("medium.com").is_address("0.0.0.0"));
 }
 
 #[test]

@@ -112,6 +112,8 @@ fn figures_tell_what_happened() {
     assert_eq!(figure(&body, "qalqan_list_entries{list=\"a\"}"), 2.0);
     assert!(figure(&body, "qalqan_reloads_total{result=\"published\"}") >= 1.0);
     assert!(figure(&body, "qalqan_reload_last_duration_seconds") > 0.0);
+    assert!(figure(&body, "qalqan_publish_to_enforced_seconds") > 0.0);
+    assert!(figure(&body, "qalqan_list_publish_to_enforced_seconds{list=\"a\"}") > 0.0);
     folder.replace("config.toml", text);
     let mended = || figure(&get(http, "/metrics").body, "qalqan_config_broken") == 0.0;
     eventually("the configuration is mended", mended, || server.stderr());

@@ -114,6 +114,53 @@ fn a_deadline_is_warned_of_before_and_after_once_each() {
 }
 
 #[test]
+fn an_order_in_a_version_refused_for_its_size_is_known_and_its_deadline_watched() {
+    let mock = Mock::fixed([198, 51, 100, 7]);
+    let folder = Folder::new();
+    let names = |letter: char, count: usize| {
+        (0..count).map(|number| format!("\"{letter}{number}.example\"")).collect::<Vec<_>>().join(", ")
+    };
+    folder.write("orders/1.toml", order("old", "", &names('o', 150)));
+    let setup = Setup::new(mock.address()).list("orders", "orders", ORDERS).more("[reload]\nquiet = \"100ms\"");
+    let mut server = Server::start(&folder, &setup);
+    assert!(server.a("o7.example").is_address("0.0.0.0"));
+    folder.write("orders/2.toml", order("new", "deadline = 2020-01-01", &names('n', 400)));
+    let waits = "400 names only in a version of the list that is refused as a whole";
+    for round in 0..2 {
+        // The log says why, though every file that is in force is as it was.
+        server.says("it would grow from 150 to 550 entries at once (`max_growth` is 100%)");
+        server.says(&format!("the deadline of this order has passed: {waits}"));
+        let ran = server.run(&["orders", "overdue"]);
+        assert!(ran.code == Some(1) && ran.stdout.contains(&format!("new of Agency: {waits}\n")), "{ran:?}");
+        assert!(server.a("n7.example").is_address(FREE) && server.a("o7.example").is_address("0.0.0.0"));
+        if round == 0 {
+            server.stop();
+            server = Server::start(&folder, &setup);
+        }
+    }
+    let ran = server.run(&["release", "orders", "--whole", "--reason", "the letter names them all"]);
+    assert_eq!(ran.code, Some(0), "{ran:?}");
+    assert!(server.a("n7.example").is_address("0.0.0.0"));
+    server.says("all that this order asks for is enforced");
+    assert_eq!(server.run(&["orders", "overdue"]).code, Some(0));
+}
+
+#[test]
+fn an_order_that_names_nothing_yet_is_known() {
+    let folder = Folder::new();
+    folder.write("orders/1.toml", order("7", "deadline = 2020-01-01", ""));
+    let order = "order = { id = \"list\", authority = \"Agency\" }";
+    let setup =
+        Setup::new("192.0.2.1:53".parse().expect("an address")).list("orders", "orders", &format!("{ORDERS}\n{order}"));
+    folder.write("config.toml", setup.text());
+    let ran = Ran::of(&folder, &["orders", "show", "7"]);
+    for text in ["7 of Agency: in force\n", "names         0, 0 enforced", "orders/1.toml, list orders (enforce)"] {
+        assert!(ran.code == Some(0) && ran.stdout.contains(text), "{text}: {ran:?}");
+    }
+    assert_eq!(lines(&Ran::of(&folder, &["orders", "--json"])).len(), 1, "the list's own order blocks nothing here");
+}
+
+#[test]
 fn orders_are_listed_and_shown_whatever_files_they_stand_in() {
     let folder = Folder::new();
     folder.write("a/1.toml", order("7", "deadline = 2020-01-01\nexpires = 2999-01-01", "\"a.example\", \"no name\""));

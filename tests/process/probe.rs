@@ -369,3 +369,53 @@ fn the_moment_a_name_is_blocked_is_seen() {
     let dead = dead_address().to_string();
     assert_eq!(probe(&folder, &args(&dead, &["--watch", "a.example", "--timeout", "100ms"])).code, Some(2));
 }
+
+#[test]
+fn the_receipt_says_since_when_and_how_fast_the_lists_came_into_force() {
+    let mock = Mock::fixed([198, 51, 100, 7]);
+    let folder = Folder::new();
+    // us.com is a public suffix: the gate holds it.
+    folder.write("a.txt", "=a.example\nus.com\n");
+    folder.write("b.txt", "=b.example\n");
+    let setup = Setup::new(mock.address()).uncached().list("a", "a.txt", "").list("b", "b.txt", "");
+    let server = Server::start(&folder, &setup.more("[reload]\nquiet = \"100ms\"\n"));
+    let has_version = |number: u64| {
+        let there = || server.run(&["lists", "--json"]).json()["lists"][0]["version"] == number;
+        crate::support::server::eventually(&format!("version {number}"), there, || server.stderr());
+    };
+    has_version(1);
+    let receipt = probe(&folder, &["--json"]).receipt();
+    assert_eq!((&receipt["names"]["held"], &receipt["names"]["excepted"]), (&2.into(), &0.into()), "{receipt:#}");
+    for list in 0..2 {
+        let in_force = &receipt["lists"][list]["in_force"];
+        assert_eq!((&in_force["as_read"], &in_force["version"]), (&true.into(), &1.into()), "{receipt:#}");
+        assert!(in_force["published"].is_string() && in_force["seen"].is_null(), "started with it: {receipt:#}");
+        assert!(in_force["publish_to_enforced_ms"].is_null(), "{receipt:#}");
+    }
+    let since = receipt["lists"][1]["in_force"]["published"].clone();
+    // From outside, and as the server says.
+    let mut watch = binary(&folder);
+    watch.args(["probe", "--watch", "new.example", "--json"]);
+    let watch = watch.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("the binary starts");
+    crate::support::server::eventually("it is asked", || mock.count("new.example") > 2, || server.stderr());
+    folder.replace("a.txt", "=a.example\n=new.example\n");
+    let output = watch.wait_with_output().expect("it ends");
+    let watched: Value = serde_json::from_slice(&output.stdout).expect("JSON");
+    let (in_force, of) = (&watched["in_force"], |key: &str| watched["in_force"][key].as_u64());
+    assert_eq!(in_force["list"], "a", "{watched:#}");
+    // The quiet time is part of it; seen from outside it is not before the server says so, but for a millisecond.
+    let took = of("publish_to_enforced_milliseconds").expect("measured");
+    assert!(took >= 100 && of("seen_to_blocked_milliseconds").expect("seen") + 2 > took, "{watched:#}");
+    has_version(2);
+    let receipt = probe(&folder, &["--json"]).receipt();
+    let (a, b) = (&receipt["lists"][0]["in_force"], &receipt["lists"][1]["in_force"]);
+    assert_eq!((&a["version"], &a["publish_to_enforced_ms"]), (&2.into(), &took.into()), "{receipt:#}");
+    assert_eq!((&a["seen"], &a["published"]), (&in_force["seen"], &in_force["published"]));
+    assert_eq!(b["published"], since, "the other list is in force since the start");
+    assert_eq!(receipt["published"]["changed"], false);
+    let status = server.run(&["lists", "--json"]).json();
+    assert_eq!(status["publish_to_enforced_ms"], took);
+    let ran = probe(&folder, &[]);
+    assert!(ran.stdout.contains("list a version 2, in force since "), "{}", ran.stdout);
+    assert!(ran.stdout.contains("list b version 1, in force since "), "{}", ran.stdout);
+}

@@ -27,6 +27,9 @@ fn reloads(page: &mut Page<'_>, Facts { status, reloads, .. }: &Facts) -> fmt::R
     )?;
     let help = "How long the last reload took that put something in force; 0: there was none";
     page.gauge("qalqan_reload_last_duration_seconds", help, reloads.took.as_secs_f64())?;
+    let help = "From when a change was first seen until the last publish had put it in force";
+    let took = status.publish_to_enforced_ms.map(seconds);
+    page.optional("qalqan_publish_to_enforced_seconds", help, took)?;
     page.gauge("qalqan_reload_failing", "1: what was read last cannot be put in force", flag(status.failed.is_some()))?;
     let help = "1: the configuration file cannot be used as it is; the settings in force stay";
     page.gauge("qalqan_config_broken", help, flag(reloads.config_broken))?;
@@ -53,6 +56,9 @@ fn lists(page: &mut Page<'_>, lists: &[ListLine]) -> fmt::Result {
     each("qalqan_list_accepted_timestamp_seconds", help, &|list| list.accepted.map(|at| at as f64))?;
     let help = "The version in force, as qalqan counts them";
     each("qalqan_list_version", help, &|list| list.version.map(|version| version as f64))?;
+    let help = "From when a change of the list was first seen until its newest version that all have was enforced";
+    let took = |list: &ListLine| list.publish_to_enforced_ms.map(seconds);
+    each("qalqan_list_publish_to_enforced_seconds", help, &took)?;
     let help = "1: something of the list could not be taken as its source says";
     each("qalqan_list_error", help, &|list| Some(flag(list.error.is_some())))?;
     let help = "1: a version is not taken because it changes the list too much";
@@ -102,6 +108,11 @@ fn audit(page: &mut Page<'_>, Facts { audit, .. }: &Facts) -> fmt::Result {
     page.counter("qalqan_audit_events", "Events written to the audit log", audit.written)?;
     page.gauge("qalqan_audit_events_waiting", "Events that wait for the disk", audit.waiting as f64)?;
     page.counter("qalqan_audit_events_lost", "Events that were given up", audit.lost)
+}
+
+/// Milliseconds as seconds.
+fn seconds(milliseconds: u64) -> f64 {
+    milliseconds as f64 / 1000.0
 }
 
 /// Yes or no as a figure.

@@ -3,13 +3,16 @@
 //! The log says which versions were in force when, the history what they held. What the two cannot say for certain is
 //! told as uncertain.
 
-use std::collections::{BTreeSet, HashMap};
+mod held;
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
 use jiff::Timestamp;
 use serde::Serialize;
 
-use crate::audit::{self, Event, ListInForce, Mode, Record};
+use self::held::Holds;
+use crate::audit::{self, Event, ListInForce, Mode, Record, Text};
 use crate::cli::args::NameArgs;
 use crate::cli::output::{self, Plain, Style, complain};
 use crate::cli::{Exit, lists, settings};
@@ -20,7 +23,7 @@ use crate::list;
 use crate::name::{NameBuf, NameError};
 use crate::rule::{Effect, Order, OrderState, show_pattern};
 use crate::set::{Part, Set};
-use crate::util::UnixTime;
+use crate::util::{Digest, UnixTime};
 
 /// The answer; `--json` is this.
 #[derive(Debug, Serialize)]
@@ -40,6 +43,19 @@ struct Period {
     state: State,
     /// The rules and orders it rests on, or why it is not enforced, or not certain.
     why: Vec<String>,
+    /// What was otherwise for clients on whom a new version of a list was tried.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    canary: Vec<Canary>,
+}
+
+/// What was otherwise for some.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+struct Canary {
+    list: String,
+    version: u64,
+    clients: String,
+    state: State,
+    why: Vec<String>,
 }
 
 /// What was done about the name.
@@ -54,6 +70,13 @@ enum State {
     Uncertain,
     /// No server ran, or it ended without a word: at the latest then.
     NoServer,
+}
+
+impl Period {
+    /// No server ran, from then on.
+    fn without_server(from: Timestamp) -> Self {
+        Self { from, to: None, state: State::NoServer, why: Vec::new(), canary: Vec::new() }
+    }
 }
 
 /// A rule of some version that covers the name.
@@ -74,9 +97,11 @@ struct Walk<'a> {
     history: History,
     name: NameBuf,
     versions: HashMap<(String, u64), Says>,
-    /// Entries that were held, by list: those that are known, and how many there are.
-    held: HashMap<String, (BTreeSet<String>, u64)>,
-    released: BTreeSet<(String, String)>,
+    holds: Holds,
+    /// By list: the version on trial, and whose.
+    trials: BTreeMap<String, (u64, String)>,
+    /// What happened since the last publish: it is in force with the next one.
+    pending: Vec<Event>,
     periods: Vec<Period>,
 }
 
@@ -105,36 +130,42 @@ fn prove(settings: &Settings, text: &str) -> Result<Proof, Exit> {
         history,
         name,
         versions: HashMap::new(),
-        held: HashMap::new(),
-        released: BTreeSet::new(),
+        holds: Holds::default(),
+        trials: BTreeMap::new(),
+        pending: Vec::new(),
         periods: Vec::new(),
     };
     let mut records =
         audit::records(&audit::folder(&settings.state_dir), None, None).map_err(|error| complain(&error))?;
     let mut in_force: Option<(Timestamp, Vec<ListInForce>)> = None;
-    let mut last = None;
+    let (mut last, mut stopped) = (None, false);
     for record in &mut records {
         let Record { time, event, .. } = record.map_err(|error| complain(&error))?;
         match event {
-            Some(Event::SnapshotPublished(publication)) => {
+            // A reload under way when the server stopped answers nobody.
+            Some(Event::SnapshotPublished(publication)) if !stopped => {
                 if let Some((from, lists)) = in_force.replace((time, publication.lists)) {
                     walk.period(from, Some(time), &lists);
                 }
+                walk.publish();
             }
             Some(Event::ServerStopped(_)) => {
+                stopped = true;
                 if let Some((from, lists)) = in_force.take() {
                     walk.period(from, Some(time), &lists);
                 }
-                walk.push(Period { from: time, to: None, state: State::NoServer, why: Vec::new() });
+                walk.push(Period::without_server(time));
             }
-            Some(Event::ServerStarted(_)) => {
+            Some(event @ Event::ServerStarted(_)) => {
+                stopped = false;
                 // Killed: it answered at least until it wrote its last event.
                 if let (Some((from, lists)), Some(last)) = (in_force.take(), last) {
                     walk.period(from, Some(last), &lists);
-                    walk.push(Period { from: last, to: None, state: State::NoServer, why: Vec::new() });
+                    walk.push(Period::without_server(last));
                 }
+                walk.pending.push(event);
             }
-            Some(event) => walk.heed(event),
+            Some(event) => walk.pending.push(event),
             None => {}
         }
         last = Some(time);
@@ -147,22 +178,25 @@ fn prove(settings: &Settings, text: &str) -> Result<Proof, Exit> {
 }
 
 impl Walk<'_> {
-    /// What somebody decided about entries.
-    fn heed(&mut self, event: Event) {
-        match event {
-            Event::Held(held) => {
-                let rules = held.sample.iter().map(|entry| entry.rule.as_str().to_owned()).collect();
-                self.held.insert(held.list.as_str().to_owned(), (rules, held.entries));
+    /// What happened before a publish is in force with it.
+    fn publish(&mut self) {
+        for event in std::mem::take(&mut self.pending) {
+            match event {
+                Event::ServerStarted(_) => self.holds.started(),
+                Event::Held(held) => self.holds.held(held),
+                Event::Released(verdict) => self.holds.decided(&verdict, true),
+                Event::Dismissed(verdict) => self.holds.decided(&verdict, false),
+                Event::Undecided(verdict) => self.holds.undecided(&verdict),
+                Event::CanaryStarted(canary) => {
+                    let mut clients: Vec<&str> = canary.clients.sample.iter().map(Text::as_str).collect();
+                    if canary.clients.count > clients.len() as u64 {
+                        clients.push("and others");
+                    }
+                    self.trials.insert(canary.list.as_str().to_owned(), (canary.version, clients.join(", ")));
+                }
+                Event::CanaryEnded(canary) => drop(self.trials.remove(canary.list.as_str())),
+                _ => {}
             }
-            Event::Released(verdict) => {
-                self.released.insert((verdict.list.as_str().to_owned(), verdict.rule.as_str().to_owned()));
-            }
-            Event::Dismissed(verdict) => {
-                let known = (verdict.list.as_str().to_owned(), verdict.rule.as_str().to_owned());
-                self.released.remove(&known);
-                self.held.entry(known.0).or_default().0.insert(known.1);
-            }
-            _ => {}
         }
     }
 
@@ -178,9 +212,27 @@ impl Walk<'_> {
         let steps: Vec<Timestamp> = steps.into_iter().collect();
         for (index, &start) in steps.iter().enumerate() {
             let stop = steps.get(index + 1).copied().or(to);
-            let (state, why) = self.judge(&says, UnixTime(start.as_second()));
-            self.push(Period { from: start, to: stop, state, why });
+            let now = UnixTime(start.as_second());
+            let (state, why) = self.judge(&says, now);
+            let canary = self.canaries(&says, state, now);
+            self.push(Period { from: start, to: stop, state, why, canary });
         }
+    }
+
+    /// What was otherwise for those on whom versions were tried.
+    fn canaries(&mut self, says: &[(ListInForce, Says)], all: State, now: UnixTime) -> Vec<Canary> {
+        let mut found = Vec::new();
+        for (name, (version, clients)) in self.trials.clone() {
+            let Some(at) = says.iter().position(|(list, _)| list.name.as_str() == name) else { continue };
+            let mut theirs = says.to_vec();
+            let tried = ListInForce { version: Some(version).filter(|&n| n > 0), sha256: None, ..theirs[at].0.clone() };
+            theirs[at] = (tried.clone(), self.of_version(&tried));
+            let (state, why) = self.judge(&theirs, now);
+            if state != all {
+                found.push(Canary { list: name, version, clients, state, why });
+            }
+        }
+        found
     }
 
     /// What these versions come to at a moment.
@@ -202,7 +254,7 @@ impl Walk<'_> {
                     told += &format!(", order {} of {}", order.id, order.authority);
                 }
                 let state = rule.order.as_ref().map_or(OrderState::InForce, |order| order.state(now));
-                let held = self.is_held(name, &rule.pattern);
+                let held = self.holds.is_held(name, list.version, &rule.pattern);
                 match (&rule.effect, state) {
                     (_, OrderState::Pending) => lifted.push(told + " (not yet in force)"),
                     (_, OrderState::Expired) => lifted.push(told + " (expired)"),
@@ -228,23 +280,11 @@ impl Walk<'_> {
         }
     }
 
-    /// Whether an entry was held; `None` if that cannot be known.
-    fn is_held(&self, list: &str, pattern: &str) -> Option<bool> {
-        if self.released.contains(&(list.to_owned(), pattern.to_owned())) {
-            return Some(false);
-        }
-        match self.held.get(list) {
-            None => Some(false),
-            Some((known, _)) if known.contains(pattern) => Some(true),
-            Some((known, all)) if known.len() as u64 >= *all => Some(false),
-            Some(_) => None,
-        }
-    }
-
     /// What a version says of the name.
     fn of_version(&mut self, list: &ListInForce) -> Says {
         let name = list.name.as_str();
-        let Some(number) = list.version else {
+        // A version that could not be kept when it came into force may have been kept later.
+        let Some(number) = list.version.or_else(|| self.numbered(name, list.sha256?)) else {
             return Err(format!("what list {name} held is not in the history"));
         };
         let key = (name.to_owned(), number);
@@ -254,6 +294,12 @@ impl Walk<'_> {
         let says = self.read(name, number);
         self.versions.insert(key, says.clone());
         says
+    }
+
+    /// The number of a version, by its hash.
+    fn numbered(&self, list: &str, sha256: Digest) -> Option<u64> {
+        let mut versions = self.history.versions(list).ok()?.whole.into_iter();
+        versions.find(|version| version.sha256 == sha256).map(|version| version.number)
     }
 
     /// Reads a version from the history.
@@ -290,7 +336,8 @@ impl Walk<'_> {
             if last.to.is_none() {
                 last.to = Some(period.from);
             }
-            if last.state == period.state && last.why == period.why && last.to == Some(period.from) {
+            let same = (last.state, &last.why, &last.canary) == (period.state, &period.why, &period.canary);
+            if same && last.to == Some(period.from) {
                 last.to = period.to;
                 return;
             }
@@ -308,15 +355,16 @@ fn show(proof: &Proof) -> String {
     let mut text = format!("{}\n", style.strong(&proof.name));
     for period in &proof.periods {
         let to = period.to.map_or("now".to_owned(), |to| format!("{to:.3}"));
-        let state = match period.state {
-            State::Enforced => style.bad("enforced").to_string(),
-            State::NotEnforced => "not enforced".into(),
-            State::Uncertain => style.look("not certain").to_string(),
-            State::NoServer => "no server ran".into(),
-        };
-        text += &format!("{:.3} to {to}: {state}\n", period.from);
+        text += &format!("{:.3} to {to}: {}\n", period.from, word(period.state, style));
         for why in &period.why {
             text += &format!("    {}\n", Plain(why));
+        }
+        for Canary { list, version, clients, state, why } in &period.canary {
+            let (clients, list, word) = (Plain(clients), Plain(list), word(*state, style));
+            text += &format!("    for {clients}, with version {version} of list {list} on trial: {word}\n");
+            for why in why {
+                text += &format!("        {}\n", Plain(why));
+            }
         }
     }
     if proof.periods.is_empty() {
@@ -326,4 +374,14 @@ fn show(proof: &Proof) -> String {
         text += &format!("\n{}\n", style.bad("the log was changed: see qalqan audit verify"));
     }
     text
+}
+
+/// A state for people.
+fn word(state: State, style: Style) -> String {
+    match state {
+        State::Enforced => style.bad("enforced").to_string(),
+        State::NotEnforced => "not enforced".into(),
+        State::Uncertain => style.look("not certain").to_string(),
+        State::NoServer => "no server ran".into(),
+    }
 }

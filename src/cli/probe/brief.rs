@@ -4,7 +4,7 @@ use std::collections::HashSet;
 use std::fs;
 use std::io::{self, Read};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use serde::Deserialize;
@@ -12,6 +12,8 @@ use serde::Deserialize;
 use super::args::{ExpectArg, ProbeArgs};
 use super::judge::Rules;
 use super::names::Names;
+use super::published;
+use crate::admin::Status;
 use crate::cli::load::{self, InForce};
 use crate::cli::output::{Plain, complain, say};
 use crate::cli::{Exit, settings};
@@ -30,6 +32,8 @@ const ALL: u32 = 10_000;
 
 /// Everything made ready.
 pub struct Brief {
+    /// Where the server of the configuration, if one is used, can be asked.
+    pub state_dir: Option<PathBuf>,
     /// The configuration, if one is used.
     pub used: Option<Used>,
     /// The names that were given.
@@ -101,6 +105,7 @@ impl Brief {
             }
         }
         let rules = Rules { sinkholes, any };
+        let state_dir = settings.as_ref().map(|settings| settings.state_dir.clone());
         let used = match (settings, &watched) {
             (Some(settings), None) => Some(Used::open(settings)?),
             _ => None,
@@ -110,7 +115,23 @@ impl Brief {
         if let Some(used) = &used {
             used.has_orders(&args.orders)?;
         }
-        Ok(Self { used, named, rejected, lists, orders: args.orders.clone(), servers, rules, control, watched })
+        Ok(Self {
+            used,
+            state_dir,
+            named,
+            rejected,
+            lists,
+            orders: args.orders.clone(),
+            servers,
+            rules,
+            control,
+            watched,
+        })
+    }
+
+    /// What the server of this configuration says of itself, if it runs.
+    pub fn server(&self) -> Option<Status> {
+        published::ask(self.state_dir.as_deref()?)
     }
 
     /// What there is to ask.

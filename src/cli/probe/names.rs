@@ -38,6 +38,8 @@ pub struct Census {
     pub not_in_force: u64,
     /// Names that exceptions let pass.
     pub excepted: u64,
+    /// Names of entries that the gate holds.
+    pub held: u64,
     /// Names below a pattern that would be too long.
     pub too_long: u64,
 }
@@ -50,10 +52,18 @@ pub struct Picked {
     pub names: Vec<Name>,
 }
 
+/// How many names of a rule are not asked, and why.
+#[derive(Default)]
+struct Aside {
+    excepted: u64,
+    held: u64,
+    too_long: u64,
+}
+
 /// What is to be done with a rule.
 enum Sort {
-    /// To be asked, but for so many names that are excepted and so many that are too long.
-    Ask(Vec<Name>, u64, u64),
+    /// To be asked, but for some.
+    Ask(Vec<Name>, Aside),
     Repeated,
     NotInForce,
     /// No block, or not chosen.
@@ -67,11 +77,12 @@ impl<'a> Names<'a> {
         let mut cursor = self.cursor(None);
         while let Some((_, sort)) = cursor.sorted() {
             match sort {
-                Sort::Ask(names, excepted, too_long) => {
+                Sort::Ask(names, aside) => {
                     census.patterns += u64::from(!names.is_empty());
                     census.names += names.len() as u64;
-                    census.excepted += excepted;
-                    census.too_long += too_long;
+                    census.excepted += aside.excepted;
+                    census.held += aside.held;
+                    census.too_long += aside.too_long;
                 }
                 Sort::Repeated => census.repeated += 1,
                 Sort::NotInForce => census.not_in_force += 1,
@@ -95,8 +106,8 @@ impl<'a> Names<'a> {
         }
     }
 
-    /// Looks at rule number `id` of the set.
-    fn sort(&self, list: u16, rule: &RuleView<'_>, id: u32) -> Sort {
+    /// Looks at rule number `id` of the set; `held`: the gate keeps it out of force.
+    fn sort(&self, list: u16, rule: &RuleView<'_>, id: u32, held: bool) -> Sort {
         let scope = rule.kind.scope;
         if !self.is_chosen(list, rule) || !is_block(&rule.kind.effect) {
             return Sort::Other;
@@ -108,21 +119,28 @@ impl<'a> Names<'a> {
         if self.is_repeated(&name, scope, id) {
             return Sort::Repeated;
         }
-        let (mut names, mut excepted, mut too_long) = (Vec::new(), 0, 0);
+        let (mut names, mut aside) = (Vec::new(), Aside::default());
+        // A held entry says nothing, but another one may block its name all the same.
         let mut add = |name: &NameBuf| match self.passes(name) {
             false => names.push(name.to_name()),
-            true => excepted += 1,
+            true if held => aside.held += 1,
+            true => aside.excepted += 1,
         };
         if scope.covers(0) {
             add(&name);
         }
-        if scope.covers(1) {
-            match self.below(name.wire(), id) {
-                Some(name) => add(&name),
-                None => too_long += 1,
-            }
+        let below = scope.covers(1).then(|| self.below(name.wire(), id));
+        if let Some(Some(name)) = &below {
+            add(name);
         }
-        Sort::Ask(names, excepted, too_long)
+        aside.too_long += u64::from(matches!(below, Some(None)));
+        Sort::Ask(names, aside)
+    }
+
+    /// The gate holds this rule of a part.
+    fn is_held(&self, part: usize, rule: u32) -> bool {
+        let part = self.snapshot.filter(|_| self.named.is_none()).and_then(|snapshot| snapshot.set().parts().get(part));
+        part.is_some_and(|part| part.held.binary_search(&rule).is_ok())
     }
 
     /// It is asked for, and enforced by its list.
@@ -203,7 +221,8 @@ impl Cursor<'_> {
             if self.rule < len {
                 let (index, id) = (self.rule, self.start + self.rule);
                 self.rule += 1;
-                return Some((list, self.names.sort(list, &rules.rule(index), id)));
+                let held = self.names.is_held(self.part, index);
+                return Some((list, self.names.sort(list, &rules.rule(index), id, held)));
             }
             self.part += 1;
             self.rule = 0;

@@ -36,6 +36,8 @@ pub struct Receipt {
     pub all_blocked: bool,
     pub servers: Vec<ServerLine>,
     pub config: Option<ConfigLine>,
+    /// What the server of this configuration says of itself, if it runs: before anything was asked.
+    pub published: Option<PublishedLine>,
     pub lists: Vec<ListLine>,
     pub names: NamesLine,
     pub asking: AskingLine,
@@ -64,6 +66,33 @@ pub struct ConfigLine {
     pub sha256: String,
 }
 
+/// What a server had in force.
+#[derive(Debug, Serialize)]
+pub struct PublishedLine {
+    pub pid: u32,
+    pub generation: u64,
+    /// When that was published.
+    pub published: Option<String>,
+    /// From the first sight of a change to the last publish that one led to.
+    pub publish_to_enforced_ms: Option<u64>,
+    /// Something else was published before the end; `None`: it could not be asked then.
+    pub changed: Option<bool>,
+}
+
+/// The version of a list that a server had in force.
+#[derive(Debug, Serialize)]
+pub struct InForceLine {
+    /// In the history.
+    pub version: Option<u64>,
+    /// All its files are the ones that were read for this.
+    pub as_read: bool,
+    /// When its source was first seen changed; nothing if the server started with it.
+    pub seen: Option<String>,
+    pub published: Option<String>,
+    /// From the one to the other, as the server measured it.
+    pub publish_to_enforced_ms: Option<u64>,
+}
+
 /// A list as it was read for this.
 #[derive(Debug, Serialize)]
 pub struct ListLine {
@@ -78,6 +107,8 @@ pub struct ListLine {
     /// Of the lines `sha256sum` would print for all its files, in this order.
     pub files_sha256: String,
     pub files: Vec<FileLine>,
+    /// What the server of this configuration has in force of it, if it runs.
+    pub in_force: Option<InForceLine>,
 }
 
 /// One file of it.
@@ -102,6 +133,8 @@ pub struct NamesLine {
     pub seed: u32,
     pub repeated: u64,
     pub excepted: u64,
+    /// Names of entries that the gate holds.
+    pub held: u64,
     pub not_in_force: u64,
     pub too_long: u64,
     /// Entries of a given file that are no names.
@@ -174,6 +207,7 @@ impl Receipt {
             all_blocked: false,
             servers: Vec::new(),
             config: None,
+            published: None,
             lists: Vec::new(),
             names,
             asking,
@@ -248,6 +282,7 @@ impl NamesLine {
             seed,
             repeated: census.repeated,
             excepted: census.excepted,
+            held: census.held,
             not_in_force: census.not_in_force,
             too_long: census.too_long,
             rejected: 0,
@@ -280,6 +315,7 @@ impl ListLine {
                 file_count: report.files.len(),
                 files_sha256: Digest::of(sums.as_bytes()).to_string(),
                 files: files.collect(),
+                in_force: None,
             }
         };
         settings.lists.iter().zip(reports).map(line).collect()

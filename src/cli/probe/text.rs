@@ -28,6 +28,7 @@ fn fill(receipt: &Receipt, digest: Digest, failures: usize, style: Style, out: &
     out.push_str(&table(&rows(receipt), &[false, false, false, false, true, true, true, true, true]));
     section(receipt, failures, style, out)?;
     out.push_str(&left_out(receipt));
+    out.push_str(&in_force(receipt));
     for server in &receipt.servers {
         if let Some(error) = &server.error {
             let place = format!("{} over {}", server.address, server.transport);
@@ -116,6 +117,30 @@ fn section(receipt: &Receipt, failures: usize, style: Style, out: &mut String) -
     Ok(())
 }
 
+/// Since when the server has each list in force, and how long that took.
+fn in_force(receipt: &Receipt) -> String {
+    let mut text = String::new();
+    for list in &receipt.lists {
+        let Some(line) = &list.in_force else { continue };
+        let version = line.version.map(|version| format!(" version {version}")).unwrap_or_default();
+        let since = line.published.as_deref().unwrap_or("a time it does not tell");
+        let _ = write!(text, "\nlist {}{version}, in force since {since}", Plain(&list.name));
+        if let Some(took) = line.publish_to_enforced_ms {
+            let _ = write!(text, ", {}.{:03} s after its source was seen changed", took / 1000, took % 1000);
+        }
+        if !line.as_read {
+            text.push_str("; what was read here is another version");
+        }
+    }
+    if !text.is_empty() {
+        text.push('\n');
+    }
+    if receipt.published.as_ref().is_some_and(|published| published.changed == Some(true)) {
+        text.push_str("\nthe server put something else in force meanwhile; ask again\n");
+    }
+    text
+}
+
 /// What was not asked, and what else there is to say.
 fn left_out(receipt: &Receipt) -> String {
     let (names, notes) = (&receipt.names, &receipt.notes);
@@ -123,6 +148,7 @@ fn left_out(receipt: &Receipt) -> String {
         (names.rejected, "given entries that are no names, not asked"),
         (names.repeated, "patterns that stand in the lists more than once, asked once"),
         (names.excepted, "names that exceptions let pass, not asked"),
+        (names.held, "names of entries that the gate holds, not asked (qalqan held)"),
         (names.not_in_force, "patterns on orders not in force, not asked"),
         (names.too_long, "patterns too long to ask below them"),
         (notes.passed_by_transport, "questions that pass over this transport (rpz-tcp-only), not asked"),

@@ -35,6 +35,11 @@ fn what_was_decided_is_remembered_with_scope_list_and_reason() {
     assert_eq!(verdict("a", Scope::Below, "xn--80abph4b.example"), Some(Verdict::Released));
     assert_eq!(verdict("b", Scope::Exact, "us.com"), Some(Verdict::Dismissed));
     assert!(again.accepts("b", &"ab".repeat(32)) && !again.accepts("a", &"ab".repeat(32)));
+    // Nobody decides so, but the file may be edited by hand.
+    let dismissed = fs::read_to_string(&path).expect("text").replace("\"released\"", "\"dismissed\"");
+    let other = dir.path().join("dismissed.json");
+    fs::write(&other, dismissed).expect("written");
+    assert!(!Decisions::load(&other).expect("read").accepts("b", &"ab".repeat(32)), "dismissed is not accepted");
     let text = fs::read_to_string(&path).expect("text");
     assert!(text.contains("\"pattern\": \"medium.com\"") && text.contains("2023-11-14T22:13:20Z"), "{text}");
 }
@@ -75,6 +80,10 @@ fn a_file_that_cannot_be_read_is_told_and_never_overwritten() {
         assert!(matches!(none.save(&path), Err(DecisionsError::Changed { .. })));
         assert_eq!(fs::read_to_string(&path).expect("read"), damage);
     }
+    // A later version may mean something else by all other keys: it is told by the one that says so.
+    fs::write(&path, "{\"format\": 2, \"decisions\": {\"a\": []}}").expect("written");
+    let error = Decisions::load(&path).expect_err("not ours").to_string();
+    assert!(error.contains("of format 2, which another version of qalqan wrote"), "{error}");
     // A folder in its place cannot be read whoever asks.
     fs::remove_file(&path).expect("removed");
     fs::create_dir(&path).expect("made");

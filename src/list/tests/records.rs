@@ -236,6 +236,16 @@ fn what_is_rejected_is_known_by_its_order() {
         r#"[{"domain": ["a b.example", "c.example", "10.0.0.1"], "id": "1"}, {"domain": "z.example", "id": "2"}]"#;
     spec.format = Format::Json;
     assert_eq!(of(&read(&spec, json).expect("a register")), [("1".to_owned(), 2)]);
+    // An order whose name is missing is known all the same: nothing of it is enforced.
+    let none = [("own", 1), ("5", 1), ("6", 1), ("7", 1)].map(|(id, count)| (id.to_owned(), count));
+    let json = r#"[{"id": "5"}, {"domain": 7, "id": "6"}, {"domain": [], "id": "7"}, {"domain": null}, {"domain": "z.example"}]"#;
+    assert_eq!(of(&read(&spec, json).expect("a register")), none);
+    spec.format = Format::Csv;
+    let csv = "domain,id,issued\n,5,\n ,6,\n,7,\n,,\nz.example,8,\n,,soon\n,,2026-01-05\n";
+    let mut found = of(&read(&spec, csv).expect("a register"));
+    found.sort();
+    let none = [("5", 1), ("6", 1), ("7", 1), ("own", 1)].map(|(id, count)| (id.to_owned(), count));
+    assert_eq!(found, none);
     (spec.format, spec.order) = (Format::Orders, None);
     let order = "id = \"7\"\nauthority = \"A\"\ndomains = [\"a b\", \"10.0.0.1\"]\n";
     match read(&spec, order) {

@@ -21,13 +21,32 @@ impl Place {
         Self { dir, _guard: guard, settings, loader, chronicle: Chronicle::default() }
     }
 
+    /// The same with a trial for every new version.
+    fn tried(text: &str) -> Self {
+        let mut place = Self::new(text);
+        let path = place.dir.join("qalqan.toml");
+        let config = std::fs::read_to_string(&path).expect("read") + "canary = { clients = [\"10.1.0.0/16\"] }\n";
+        std::fs::write(&path, config).expect("written");
+        place.settings = crate::config::load(&path).expect("settings");
+        place
+    }
+
+    /// Killed before what was loaded last is written down, and started again.
+    fn crash(&mut self) {
+        self.loader.distrust();
+        self.loader.load(&self.settings);
+        assert!(self.loader.keep().is_empty());
+        self.loader = Loader::new(Some(self.settings.state_dir.clone()));
+        self.chronicle = Chronicle::default();
+    }
+
     /// Loads, keeps and writes down; the events as JSON.
     fn update(&mut self, generation: u64) -> Vec<serde_json::Value> {
         self.loader.distrust();
         let loaded = self.loader.load(&self.settings);
         assert!(self.loader.keep().is_empty());
-        let now = UnixTime(1_800_000_000);
-        let written = self.chronicle.update(&self.settings, &self.loader, &loaded.reports, generation, now);
+        let (now, news) = (UnixTime(1_800_000_000), self.loader.trial_news(&self.settings));
+        let written = self.chronicle.update(&self.settings, &self.loader, &loaded.reports, generation, news, now);
         assert!(written.troubles.is_empty(), "{:?}", written.troubles);
         written.events.iter().map(|(_, event)| serde_json::to_value(event).expect("plain data")).collect()
     }
@@ -120,4 +139,58 @@ fn a_damaged_history_takes_nothing_out_of_force() {
     std::fs::remove_dir_all(place.settings.state_dir.join("history")).expect("removed");
     let loaded = place.loader.load(&place.settings);
     assert_eq!(loaded.rules(), 1, "it follows its source, which holds the same");
+}
+
+#[test]
+fn a_version_on_trial_has_a_number_also_when_a_crash_kept_it_from_being_told() {
+    let mut place = Place::tried("a.example\n");
+    place.update(1);
+    place.write("b.example\n");
+    let events = place.update(2);
+    assert_eq!(kinds(&events), ["canary_started", "snapshot_published"]);
+    assert_eq!((&events[0]["version"], &events[0]["others"]), (&2.into(), &1.into()));
+    assert_eq!(events[1]["lists"][0]["version"], 1, "what all have");
+    assert_eq!(place.chronicle.tried().get("l0"), Some(&2));
+    // It goes on after a crash; one that began just before the crash is told after it.
+    place.crash();
+    assert_eq!(kinds(&place.update(1)), ["snapshot_published"]);
+    place.write("c.example\n");
+    place.crash();
+    let events = place.update(1);
+    assert_eq!(kinds(&events), ["canary_ended", "canary_started", "snapshot_published"]);
+    assert_eq!((&events[0]["version"], &events[0]["outcome"]), (&2.into(), &"superseded".into()));
+    assert_eq!((&events[1]["version"], &events[1]["others"]), (&3.into(), &1.into()));
+    // And so is the end of one.
+    place.loader.promote("l0", "fine", By::System).expect("on trial");
+    place.crash();
+    let events = place.update(1);
+    assert_eq!(kinds(&events), ["list_accepted", "canary_ended", "snapshot_published"]);
+    assert_eq!((&events[0]["version"], &events[1]["version"]), (&3.into(), &3.into()));
+    assert_eq!(events[1]["outcome"], "completed");
+    place.write("d.example\n");
+    place.update(2);
+    place.loader.withdraw("l0", "a mistake", By::Cli("anna".into())).expect("on trial");
+    let events = place.update(3);
+    assert_eq!(kinds(&events), ["list_refused", "canary_ended", "snapshot_published"]);
+    assert_eq!((&events[1]["version"], &events[1]["outcome"]), (&4.into(), &"rolled_back".into()));
+    let marks: Vec<_> = place.history().versions("l0").expect("read").whole.iter().map(|v| v.trial).collect();
+    use history::Trial::{Passed, Superseded, Withdrawn};
+    assert_eq!(marks, [None, Some(Superseded), Some(Passed), Some(Withdrawn)]);
+}
+
+#[test]
+fn other_held_entries_are_told_though_they_are_as_many() {
+    let mut place = Place::new("us.com\na.example\n");
+    let held = |events: &[serde_json::Value]| {
+        let held = events.iter().find(|event| event["event"] == "held");
+        held.map(|held| (held["version"].clone(), held["sample"][0]["rule"].clone()))
+    };
+    assert_eq!(held(&place.update(1)), Some((1.into(), "us.com".into())));
+    assert_eq!(held(&place.update(1)), None);
+    place.write("uk.com\na.example\n");
+    assert_eq!(held(&place.update(2)), Some((2.into(), "uk.com".into())));
+    place.write("a.example\n");
+    let events = place.update(3);
+    let none = events.iter().find(|event| event["event"] == "held").expect("told");
+    assert_eq!((&none["version"], &none["entries"]), (&3.into(), &0.into()), "none any more");
 }

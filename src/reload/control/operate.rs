@@ -5,7 +5,7 @@ use jiff::Timestamp;
 use super::decide::no_such_list;
 use super::{Asks, Done, Operation, Outcome, Target, Work};
 use crate::audit::{By, Event, Rollback, VersionChange};
-use crate::history::{History, Pin, Version};
+use crate::history::{History, HistoryError, Pin, Version};
 use crate::util::Digest;
 
 impl<T: Target> Work<T> {
@@ -31,11 +31,15 @@ impl<T: Target> Work<T> {
         let history = self.history(list)?;
         let say = |error: crate::history::HistoryError| error.to_string();
         let before = self.in_force(&history, list)?;
+        // With a full disk, what is in force need not be in the history: then the newest that is comes before it.
+        let kept = self.chronicle.digest(list).is_none_or(|sha256| sha256 == before.sha256);
         let number = match version {
             Some(number) => number,
+            None if !kept => before.number,
             None => {
+                // What only some clients ever had is for all only if somebody names it.
                 let older = history.versions(list).map_err(say)?.whole;
-                let older = older.iter().rev().find(|older| older.number < before.number);
+                let older = older.iter().rev().find(|older| older.number < before.number && older.is_for_all());
                 older.map(|older| older.number).ok_or_else(|| {
                     format!(
                         "version {} of list \"{list}\" is its oldest; there is nothing to go back to",
@@ -75,8 +79,15 @@ impl<T: Target> Work<T> {
     /// Lets a list follow its source.
     fn unpin(&self, list: &str, reason: &str, by: &str) -> Outcome {
         let history = self.history(list)?;
-        let Some(pin) = history.unpin(list).map_err(|error| error.to_string())? else {
-            return Err(format!("list \"{list}\" is not pinned: it follows its source"));
+        let pin = match history.unpin(list) {
+            Ok(Some(pin)) => pin,
+            Ok(None) => return Err(format!("list \"{list}\" is not pinned: it follows its source")),
+            // It is gone all the same, and what that brings into force has to be written down.
+            Err(error @ HistoryError::Damaged { .. }) => {
+                tracing::warn!(list, "the pin that is taken away could not be read: {error}");
+                Pin { number: 0, since: Timestamp::now(), by: String::new(), reason: String::new() }
+            }
+            Err(error) => return Err(error.to_string()),
         };
         tracing::info!(list, by, reason, "unpinned; the list follows its source again");
         let sha256 = history.version(list, pin.number).map_or(Digest::ZERO, |version| version.sha256);
@@ -99,7 +110,7 @@ impl<T: Target> Work<T> {
         let pinned = history.pinned(list).ok().flatten();
         let version = match pinned {
             Some(pin) => history.version(list, pin.number).map(Some),
-            None => history.newest(list),
+            None => history.settled(list),
         };
         version.map_err(|error| error.to_string())?.ok_or_else(|| format!("no version of list \"{list}\" is kept yet"))
     }

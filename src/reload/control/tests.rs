@@ -12,6 +12,7 @@ use super::super::testing::{folder, names, replace, set, settings, text};
 use super::*;
 use crate::audit::{self, RuleVerdict};
 use crate::gate::{Decisions, Subject, Verdict};
+use crate::history::History;
 
 /// What a [`Double`] was told.
 #[derive(Debug, Default)]
@@ -373,4 +374,52 @@ fn decisions_are_kept_and_written_down_with_who_and_why() {
     assert_eq!(events, expected);
     let kept = Decisions::load(&Decisions::path(&state)).expect("decisions");
     assert_eq!(kept.iter().map(|decision| decision.subject.to_string()).collect::<Vec<_>>(), ["myshopify.com"]);
+}
+
+#[test]
+fn what_operators_do_to_versions_is_told_as_it_is() {
+    let (_guard, dir) = folder();
+    fs::write(dir.join("feed.txt"), "a.example\n").expect("written");
+    let settings = settings(&dir, &["feed.txt"]);
+    let (state, limits) = (settings.state_dir.clone(), settings.history);
+    let mut loader = Loader::new(Some(state.clone()));
+    let loaded = first(&settings, &mut loader).expect("lists");
+    let audit = Arc::new(Audit::open(&state, Now::read()).expect("a log"));
+    let published = Published { generation: 1, next_change: None };
+    let control = Control::new(settings, loader, Double::default(), &loaded, published).with_audit(Arc::clone(&audit));
+    let mut work = control.work;
+    let mut step = |operation: Option<Operation>| {
+        let (reply, mut outcome) = oneshot::channel();
+        let done = work.operate(operation.map(|operation| (operation, reply)).into_iter().collect());
+        work.reload(Cause::Asked);
+        work.write_down();
+        work.answer(done);
+        outcome.try_recv().unwrap_or(Ok(()))
+    };
+    step(None).expect("kept");
+    fs::write(dir.join("feed.txt"), "b.example\n").expect("written");
+    step(None).expect("kept");
+    // The third cannot be kept: somebody put a file where its content goes.
+    let history = state.join("history").join(crate::util::slug("l0"));
+    let kept = |number: u64| history.join(format!("v{number:06}.json"));
+    fs::create_dir(kept(3)).expect("in the way");
+    fs::write(dir.join("feed.txt"), "c.example\n").expect("written");
+    step(None).expect("in force all the same");
+    fs::remove_dir(kept(3)).expect("out of the way");
+    let back = |version| Operation::Rollback { list: "l0".into(), version, reason: "r".into(), by: "anna".into() };
+    step(Some(back(None))).expect("rolled back");
+    let pin = History::new(&state, limits).pinned("l0").expect("read").expect("pinned");
+    assert_eq!(pin.number, 2, "the one before is the newest that was kept");
+    // A pin that cannot be read is taken away, and that is told.
+    fs::write(history.join("pinned.json"), "{").expect("damaged");
+    step(Some(Operation::Unpin { list: "l0".into(), reason: "mended".into(), by: "anna".into() })).expect("unpinned");
+    let records = audit::records(&audit::folder(&state), None, None).expect("a log");
+    let events = records.map(|record| record.expect("readable").event.expect("an event"));
+    let unpinned: Vec<_> = events
+        .filter_map(|event| match event {
+            Event::Unpinned(change) => Some((change.version, change.reason.as_str().to_owned())),
+            _ => None,
+        })
+        .collect();
+    assert_eq!(unpinned, [(0, "mended".to_owned())]);
 }

@@ -3,7 +3,6 @@
 use std::time::Duration;
 
 use super::{Target, Work};
-use crate::audit::{CanaryOutcome, Event};
 use crate::util::Now;
 
 /// Hit rates are looked at this often.
@@ -25,37 +24,10 @@ impl<T: Target> Work<T> {
         self.loader.judge_trials(&self.settings, now.unix_ms, |list| target.tried(list))
     }
 
-    /// Counts for trials that have come into force, and tells what happened to others.
+    /// Counts for trials that have come into force, and keeps what happened to others to be written down.
     pub(super) fn follow_trials(&mut self) {
         let target = &self.target;
         self.loader.count_trials(|list| target.tried(list));
-        for (by, event) in self.loader.trial_news(&self.settings) {
-            match &event {
-                Event::CanaryStarted(trial) => tracing::info!(
-                    list = trial.list.as_str(),
-                    sha256 = %trial.sha256,
-                    seconds = trial.seconds,
-                    "a new version is tried on the canary clients; {}",
-                    trial.reason.as_str()
-                ),
-                Event::CanaryEnded(trial) => {
-                    let list = trial.list.as_str();
-                    let reason = trial.reason.as_str();
-                    let outcome = trial.outcome;
-                    if outcome == CanaryOutcome::RolledBack {
-                        tracing::warn!(list, %by, "the trial of a new version has ended, {outcome}: {reason}");
-                    } else {
-                        tracing::info!(list, %by, "the trial of a new version has ended, {outcome}: {reason}");
-                    }
-                }
-                Event::Promoted(version) => {
-                    let list = version.list.as_str();
-                    let reason = version.reason.as_str();
-                    tracing::info!(list, sha256 = %version.sha256, %by, "a withdrawn version goes to all: {reason}");
-                }
-                _ => {}
-            }
-            self.note(by, event);
-        }
+        self.news.extend(self.loader.trial_news(&self.settings));
     }
 }

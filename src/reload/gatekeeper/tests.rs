@@ -77,9 +77,11 @@ fn decisions_that_cannot_be_read_are_told_and_what_was_released_stays_so() {
     fs::write(&path, "{ half").expect("written");
     let damaged = loader.load(&settings);
     assert_eq!(names(&damaged), set(&["us.com"]), "nothing that is enforced is lost");
-    assert!(damaged.gate_troubles[0].contains("decisions.json"), "{:?}", damaged.gate_troubles);
+    let said = &damaged.gate_troubles[0];
+    assert!(said.contains("decisions.json") && said.ends_with("what was read of it before stays in use"), "{said}");
     let fresh = Loader::new(Some(dir.join("state"))).load(&settings);
     assert!(names(&fresh).is_empty() && fresh.gate_troubles.len() == 1, "after a restart it is held, loudly");
+    assert!(fresh.gate_troubles[0].ends_with("WHAT WAS RELEASED IS HELD until it can be read"));
     assert_eq!(fs::read_to_string(&path).expect("read"), "{ half");
 }
 
@@ -109,6 +111,35 @@ fn a_check_that_is_switched_on_says_what_it_takes_back() {
     assert_eq!(loader.load(&never).reports[0].gate.taken_back, 1);
     let off = settings(&dir, RANKS, "gate = { top = 0, public_suffixes = \"enforce\" }");
     assert_eq!(names(&loader.load(&off)), set(&["medium.com", "new.example", "us.com"]));
+}
+
+#[test]
+fn a_rank_list_that_shrinks_to_less_than_half_lets_nothing_go_until_an_operator_says_so() {
+    let (_guard, dir) = folder();
+    let ranks = "[gate.popular]\nfile = \"top.csv\"\ntop = 10\n";
+    fs::write(dir.join("feed.txt"), "evil.example\nmedium.com\nbitcoin.org\nallowed.org\n").expect("written");
+    fs::write(dir.join("top.csv"), "google.com\nmedium.com\nbitcoin.org\nallowed.org\n").expect("written");
+    let mut loader = Loader::new(None);
+    let first = loader.load(&settings(&dir, ranks, ""));
+    assert_eq!((first.reports[0].gate.open, first.reports[0].gate.let_go), (3, 0));
+    replace(&dir.join("top.csv"), "google.com\n");
+    let cut = loader.load(&settings(&dir, ranks, ""));
+    assert_eq!((cut.reports[0].gate.open, cut.changed), (3, false));
+    let said = &cut.gate_troubles[0];
+    assert!(said.contains("1 names now, less than half") && said.ends_with("stays in use"), "{said}");
+    // Half is half: such lists change a little every day, and this one is short.
+    replace(&dir.join("top.csv"), "google.com\nbitcoin.org\n");
+    let allow = "[[list]]\nname = \"ours\"\nsource = \"ours.txt\"\nrole = \"allow\"\n";
+    fs::write(dir.join("ours.txt"), "allowed.org\n").expect("written");
+    let half = loader.load(&settings(&dir, ranks, allow));
+    // An exception is not enforced, so it was not let go.
+    assert_eq!((half.reports[0].gate.open, half.reports[0].gate.let_go), (1, 1));
+    assert!(half.gate_troubles.is_empty());
+    assert_eq!(loader.load(&settings(&dir, ranks, allow)).reports[0].gate.let_go, 0, "told once");
+    // A name of four is less than half of two only after an operator has asked.
+    replace(&dir.join("top.csv"), "x.example\n");
+    loader.distrust();
+    assert_eq!(loader.load(&settings(&dir, ranks, allow)).reports[0].gate.let_go, 1);
 }
 
 #[test]

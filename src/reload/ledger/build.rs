@@ -1,9 +1,10 @@
 //! Making the ledger: one walk over the rules that rest on orders, and one over their fingerprints.
 
-use std::collections::HashMap;
+use std::borrow::Cow;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
-use super::{Entry, Gaps, Ledger, ListFacts, Share, Source, key};
+use super::{Entry, Gaps, Ledger, ListFacts, Share, Source, key, pattern};
 use crate::list::Format;
 use crate::name::NameBuf;
 use crate::reload::report::{ListReport, LoadError, State};
@@ -28,6 +29,8 @@ enum Fate {
     Shadow,
     /// The gate holds it.
     Held,
+    /// And an operator wants it so.
+    Dismissed,
     /// Its time is over.
     Over,
     /// And the gate held it.
@@ -50,8 +53,9 @@ impl Ledger {
         });
         let mut draft = Draft { lists: lists.collect(), ..Draft::default() };
         draft.sources(snapshot, reports);
+        draft.waiting(reports);
         let numbers = draft.sort();
-        let mut seen = draft.patterns(&numbers, snapshot, now);
+        let mut seen = draft.patterns(&numbers, snapshot, &dismissed(reports), now);
         let entries = draft.entries(&mut seen, now);
         Self { lists: draft.lists, sources: draft.sources, entries }
     }
@@ -97,6 +101,12 @@ impl Draft {
             }
             self.of_kind.push(of_kind);
             let report = file.map(|file| &file.report);
+            // An order file may name nothing yet; its order, the last of the file, is known all the same.
+            if report.is_some_and(|report| report.format == Some(Format::Orders))
+                && let (Some(order), Some(&NONE)) = (rules.orders().last(), of_order.last())
+            {
+                self.reject(part.list, order, source, 0);
+            }
             for (order, count) in report.into_iter().flat_map(|report| &report.rejected_of) {
                 self.reject(part.list, order, source, *count);
             }
@@ -133,12 +143,24 @@ impl Draft {
         }
     }
 
+    /// Orders in versions that are not taken as a whole: most of them may be in force nowhere.
+    fn waiting(&mut self, reports: &[ListReport]) {
+        for (list, report) in (0_u16..).zip(reports) {
+            for (order, count) in report.refused.iter().flat_map(|change| &change.orders) {
+                if self.lists.get(usize::from(list)).is_some_and(|list| list.role == Role::Block) {
+                    let share = self.share(list, order);
+                    self.shares[share as usize].waiting += count;
+                }
+            }
+        }
+    }
+
     /// The share of a list in an order.
     fn share(&mut self, list: u16, order: &Arc<Order>) -> u32 {
         *self.known.entry((list, Arc::clone(order))).or_insert_with(|| {
             let order = Arc::clone(order);
-            let share = Share { list, order, names: 0, print: [0; 16], kinds: Vec::new(), rejected: Vec::new() };
-            self.shares.push(share);
+            let (kinds, rejected) = (Vec::new(), Vec::new());
+            self.shares.push(Share { list, order, names: 0, print: [0; 16], kinds, rejected, waiting: 0 });
             self.shares.len() as u32 - 1
         })
     }
@@ -170,7 +192,7 @@ impl Draft {
     }
 
     /// Every pattern of every share, sorted, each once.
-    fn patterns(&self, numbers: &[u32], snapshot: &Snapshot, now: UnixTime) -> Vec<Seen> {
+    fn patterns(&self, numbers: &[u32], snapshot: &Snapshot, dismissed: &Dismissed<'_>, now: UnixTime) -> Vec<Seen> {
         let exceptions = Exceptions::of(snapshot);
         let mut seen = Vec::new();
         let mut name = NameBuf::new();
@@ -187,6 +209,7 @@ impl Draft {
                 let state = self.shares[share as usize].order.state(now);
                 let fate = match source.held.binary_search(&index) {
                     Ok(_) if is_over(state) => Fate::HeldOver,
+                    Ok(_) if dismissed.contains(&(source.list, pattern(&rules.rule(index)).into())) => Fate::Dismissed,
                     Ok(_) => Fate::Held,
                     Err(_) => self.fate(source.list, state, kind.scope, &name, &exceptions),
                 };
@@ -228,7 +251,8 @@ impl Draft {
                     continue;
                 };
                 share.names = patterns.len() as u64;
-                let free = patterns.iter().filter(|(.., fate)| !matches!(fate, Fate::Held | Fate::HeldOver));
+                let free =
+                    patterns.iter().filter(|(.., fate)| !matches!(fate, Fate::Held | Fate::Dismissed | Fate::HeldOver));
                 let prints: Vec<u8> = free.flat_map(|&(_, print, _)| print).collect();
                 share.print = half(Digest::of(&prints));
             }
@@ -242,7 +266,7 @@ impl Draft {
         if shares.len() > 1 {
             patterns.sort_unstable_by_key(|&(_, print, fate)| (print, fate));
         }
-        let mut entry = Entry { shares, names: 0, enforced: 0, gaps: Gaps::default() };
+        let mut entry = Entry { shares, names: 0, enforced: 0, gaps: Gaps::default(), dismissed: 0 };
         for same in patterns.chunk_by(|a, b| a.1 == b.1) {
             entry.names += 1;
             match same.first().map(|&(_, _, fate)| fate) {
@@ -250,10 +274,12 @@ impl Draft {
                 Some(Fate::Excepted) => entry.gaps.excepted += 1,
                 Some(Fate::Shadow) => entry.gaps.shadow += 1,
                 Some(Fate::Held) => entry.gaps.held += 1,
+                Some(Fate::Dismissed) => entry.dismissed += 1,
                 Some(Fate::Later | Fate::Over | Fate::HeldOver) | None => {}
             }
         }
         entry.gaps.rejected = entry.live(now).map(Share::rejected).sum();
+        entry.gaps.waiting = entry.live(now).map(|share| share.waiting).sum();
         let mut files: Vec<u32> = entry.live(now).flat_map(Share::files).collect();
         files.sort_unstable();
         files.dedup();
@@ -306,6 +332,19 @@ impl<'a> Exceptions<'a> {
             _ => false,
         }
     }
+}
+
+/// Entries of lists that operators have dismissed.
+type Dismissed<'a> = HashSet<(u16, Cow<'a, str>)>;
+
+/// Those that are told one by one; what is beyond counts as held.
+fn dismissed(reports: &[ListReport]) -> Dismissed<'_> {
+    let mut found = Dismissed::new();
+    for (list, report) in (0_u16..).zip(reports) {
+        let entries = report.gate.entries.iter().filter(|held| held.is_held() && !held.is_open());
+        found.extend(entries.map(|held| (list, Cow::Borrowed(&*held.pattern))));
+    }
+    found
 }
 
 /// It asks for nothing any more.

@@ -161,7 +161,10 @@ impl Entry {
             count(gaps.rejected, "entry", "entries").map(|text| format!("{text} rejected as no usable names")),
             count(gaps.refused, "file whose present content is", "files whose present content is")
                 .map(|text| format!("{text} refused")),
+            count(gaps.waiting, "name", "names")
+                .map(|text| format!("{text} only in a version of the list that is refused as a whole")),
             self.late(now).map(|effective| format!("not effective before {effective}")),
+            count(self.dismissed, "name", "names").map(|text| format!("{text} dismissed by an operator")),
         ];
         parts.into_iter().flatten().collect::<Vec<_>>().join("; ")
     }
@@ -188,7 +191,7 @@ impl Entry {
 
     /// When its state changes next, or how it stands to its deadline.
     fn next_change(&self, now: UnixTime, warn: Duration) -> Option<UnixTime> {
-        let states = self.shares.iter().filter_map(|share| share.order.next_change(now));
+        let states = self.shares.iter().filter_map(|share| share.order.next_state(now));
         let deadlines = self.live(now).filter_map(|share| share.order.deadline);
         let deadlines = deadlines.flat_map(|deadline| [before(deadline, warn), deadline]);
         states.chain(deadlines).filter(|&at| at > now).min()

@@ -7,6 +7,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::audit::Why;
+use crate::gate::Verdict;
 use crate::limit::Acl;
 use crate::list::FileReport;
 use crate::name::{Name, NameBuf};
@@ -75,6 +76,26 @@ fn ledger(rules: &[Plain], modes: &[Mode], now: i64) -> Ledger {
 /// A rule, with its order's dates.
 fn rule(list: u16, id: u8, dates: [Option<i64>; 4], name: &str) -> Plain {
     Plain { list, file: id, allow: false, id, dates, scope: Scope::Subtree, name: name.into() }
+}
+
+/// What is told of a list with these files.
+fn report(files: Vec<FileState>) -> ListReport {
+    ListReport {
+        name: "list0".into(),
+        source: "list0".into(),
+        role: Role::Block,
+        mode: Mode::Enforce,
+        state: State::Fresh,
+        files,
+        entries: 1,
+        rejected: 4,
+        error: None,
+        refused: None,
+        trial: None,
+        pinned: None,
+        gate: GateReport::default(),
+        took: Duration::ZERO,
+    }
 }
 
 /// Two that enforce.
@@ -155,18 +176,46 @@ fn an_allow_rule_that_takes_a_name_back_is_a_gap_and_an_exception_below_it_is_no
 fn what_the_gate_holds_is_named_and_not_enforced() {
     let rules =
         [rule(0, 1, [None, Some(5), None, None], "a.example"), rule(0, 1, [None, Some(5), None, None], "b.example")];
-    let with = |held: &[u32]| {
+    let with = |held: &[u32], reports: &[ListReport]| {
         let whole = snapshot(&rules, &BOTH, 0);
         let part = Part { held: held.into(), ..whole.set().parts()[0].clone() };
         let held = Snapshot::compile(1, whole.lists().to_vec(), vec![part], Acl::default(), UnixTime(0));
-        Ledger::new(&held.expect("few rules"), &[], UnixTime(0))
+        Ledger::new(&held.expect("few rules"), reports, UnixTime(0))
     };
-    let (held, free) = (with(&[1]), with(&[]));
+    let (held, free) = (with(&[1], &[]), with(&[], &[]));
     let entry = only(&held);
     assert_eq!((entry.names, entry.enforced, entry.gaps.held), (2, 1, 1));
     assert_eq!(entry.missing(&held, UnixTime(0)), "1 name held by the gate");
     assert_eq!(entry.standing(UnixTime(5), Duration::ZERO), Standing::Overdue);
     assert_eq!(held.names_of(entry, 9).1, 2);
+    let decided = |verdict| crate::gate::Held {
+        list: "list0".into(),
+        file: "list0/file1".into(),
+        line: 2,
+        pattern: "b.example".into(),
+        check: "popular",
+        reason: String::new(),
+        instead: None,
+        decided: Some(crate::gate::Decision {
+            list: "list0".into(),
+            subject: crate::gate::Subject::Pattern("b.example".into()),
+            verdict,
+            by: "me".into(),
+            reason: "a typing error".into(),
+            time: jiff::Timestamp::UNIX_EPOCH,
+        }),
+    };
+    let looked_at = |verdict| {
+        let entries = [decided(verdict)].into();
+        let report = ListReport { gate: GateReport { entries, ..GateReport::default() }, ..report(Vec::new()) };
+        with(&[1], &[report])
+    };
+    let dismissed = looked_at(Verdict::Dismissed);
+    let entry = only(&dismissed);
+    assert_eq!((entry.names, entry.enforced, entry.gaps, entry.dismissed), (2, 1, Gaps::default(), 1));
+    assert_eq!(entry.missing(&dismissed, UnixTime(0)), "1 name dismissed by an operator");
+    assert_eq!(entry.standing(UnixTime(5), Duration::ZERO), Standing::Fine, "somebody has looked at it");
+    assert_eq!(only(&looked_at(Verdict::Released)).gaps.held, 1, "released, and held again before it is in force");
     let told = |before, after| -> Vec<(Turn, String)> {
         let found = changes(before, UnixTime(0), after, UnixTime(0));
         found.into_iter().map(|change| (change.turn, change.names.sample[0].to_string())).collect()
@@ -196,22 +245,7 @@ fn what_was_rejected_or_refused_keeps_an_order_from_being_enforced_as_a_whole() 
         file("list0/file1", &named, State::LastGood { why: why(), since: UnixTime(3) }),
         file("list0/file2", &unread, State::NotUsed { why: why() }),
     ];
-    let report = ListReport {
-        name: "list0".into(),
-        source: "list0".into(),
-        role: Role::Block,
-        mode: Mode::Enforce,
-        state: State::Fresh,
-        files,
-        entries: 1,
-        rejected: 4,
-        error: None,
-        refused: None,
-        trial: None,
-        pinned: None,
-        gate: GateReport::default(),
-        took: Duration::ZERO,
-    };
+    let report = report(files);
     let snapshot = snapshot(&[rule(0, 1, [None; 4], "a.example")], &BOTH, 0);
     let ledger = Ledger::new(&snapshot, &[report], UnixTime(0));
     let [first, second] = ledger.entries() else { panic!("{ledger:?}") };

@@ -9,6 +9,7 @@ use super::super::lastgood::{self, CopyError, Entry, Manifest, Store};
 use super::super::report::{Digest, FileState, LoadError, State};
 use super::super::trial::Course;
 use super::stage::Count;
+use super::waiting::Waiting;
 use crate::audit::By;
 use crate::list::{self, FileReport, SourceFile, Spec};
 use crate::rule::FileRules;
@@ -72,6 +73,8 @@ pub(super) struct Bad {
     pub(super) why: LoadError,
     /// How many entries it has, where it is one of several that were refused together for their size.
     pub(super) entries: u64,
+    /// And the orders it names, each with how many names of it were not in force then.
+    pub(super) orders: Waiting,
 }
 
 impl Good {

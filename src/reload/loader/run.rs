@@ -8,6 +8,7 @@ use super::super::file::{self, Patience, Seen};
 use super::super::lastgood::{CopyError, Entry, Manifest, Store};
 use super::super::report::{Digest, FileState, LoadError, State};
 use super::known::{Bad, Good, Known, Tracked, dangles, take_shown};
+use super::waiting::Waiting;
 use crate::gate::{Decisions, SizeChange, SizeLimits};
 use crate::history::Pin;
 use crate::list::{self, SourceFile, Spec};
@@ -176,7 +177,14 @@ impl Run<'_> {
             }
             Err(why) => {
                 let why = LoadError::Refused { path: Arc::clone(&file.shown), why: Arc::new(why) };
-                held.bad = Some(Bad { seen, sha256, spec: Arc::clone(&self.spec), why: why.clone(), entries: 0 });
+                held.bad = Some(Bad {
+                    seen,
+                    sha256,
+                    spec: Arc::clone(&self.spec),
+                    why: why.clone(),
+                    entries: 0,
+                    orders: Waiting::default(),
+                });
                 Err(why)
             }
         }

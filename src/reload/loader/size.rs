@@ -8,9 +8,11 @@ use super::super::lastgood::{Manifest, Store};
 use super::super::report::{Digest, FileState, ListReport, LoadError, Loaded, State};
 use super::known::{Bad, Good, Known, Tracked};
 use super::run::Run;
+use super::waiting::{self, Waiting};
 use crate::config::{ListSettings, Settings};
 use crate::gate::SizeChange;
 use crate::list::{SourceFile, Spec};
+use crate::rule::FileRules;
 
 /// One version of a list: how much is in it, and what tells it from others.
 #[derive(Debug, Default)]
@@ -70,6 +72,7 @@ pub fn size_changes(settings: &Settings, loaded: &Loaded) -> Vec<SizeChange> {
             after: after.entries,
             limit,
             version,
+            orders: Vec::new(),
         })
     };
     loaded.reports.iter().zip(&settings.lists).filter_map(change).collect()
@@ -90,7 +93,7 @@ impl Run<'_> {
             return None;
         }
         if let Some(change) = self.change(known, &lifted)
-            && self.revert(known, lifted, states, &change)
+            && let Some(change) = self.revert(known, lifted, states, change)
         {
             return Some(change);
         }
@@ -109,7 +112,7 @@ impl Run<'_> {
     }
 
     /// The change the source asks for, if it is too large and nobody has accepted it.
-    fn change(&self, known: &Known, lifted: &[(PathBuf, Tracked)]) -> Option<Arc<SizeChange>> {
+    fn change(&self, known: &Known, lifted: &[(PathBuf, Tracked)]) -> Option<SizeChange> {
         let mut after = Version::default();
         for tracked in known.files.values() {
             match (&tracked.bad, &tracked.good) {
@@ -129,7 +132,7 @@ impl Run<'_> {
             return None;
         }
         let list = self.spec.name.clone();
-        Some(Arc::new(SizeChange { list, before, after: after.entries, limit, version }))
+        Some(SizeChange { list, before, after: after.entries, limit, version, orders: Vec::new() })
     }
 
     /// The version before; `None` if there is none, or the operator has changed what the list is.
@@ -148,29 +151,43 @@ impl Run<'_> {
         if version.files.is_empty() { Version::kept(&known.kept, &self.spec) } else { Some(version) }
     }
 
-    /// Puts everything back as it was. False, with nothing done: what was in force is not to be had any more.
+    /// Puts everything back as it was, and says which orders wait. `None`, with nothing done: what was in force is not to
+    /// be had any more.
     fn revert(
         &mut self,
         known: &mut Known,
         lifted: Vec<(PathBuf, Tracked)>,
         states: &mut BTreeMap<PathBuf, FileState>,
-        change: &Arc<SizeChange>,
-    ) -> bool {
+        mut change: SizeChange,
+    ) -> Option<Arc<SizeChange>> {
         let fresh_start = lifted.is_empty() && known.files.values().all(|tracked| tracked.before().is_none());
         let mut stored: HashMap<String, Good> = HashMap::new();
         if fresh_start && change.before.is_some() {
             for entry in &known.kept.files {
-                let Some(good) = self.stored(&entry.file.as_str().into(), entry) else { return false };
+                let good = self.stored(&entry.file.as_str().into(), entry)?;
                 stored.insert(entry.file.clone(), good);
             }
         }
-        let why = LoadError::Size(Arc::clone(change));
+        let before = known.files.values().chain(lifted.iter().map(|(_, tracked)| tracked)).filter_map(Tracked::before);
+        let in_force: Vec<&FileRules> = before.chain(stored.values()).map(|good| &*good.rules).collect();
+        let mut waiting: HashMap<PathBuf, Waiting> = HashMap::new();
+        for (path, tracked) in &known.files {
+            let orders = match (&tracked.bad, &tracked.good) {
+                (Some(bad), _) if bad.is_for_size() => Waiting::clone(&bad.orders),
+                (_, Some(new)) if tracked.replaced.is_some() => waiting::orders(&new.rules, &in_force),
+                _ => continue,
+            };
+            change.orders.extend(orders.iter().cloned());
+            waiting.insert(path.clone(), orders);
+        }
+        let change = Arc::new(change);
+        let why = LoadError::Size(Arc::clone(&change));
         for (path, tracked) in &mut known.files {
             if let Some(old) = tracked.replaced.take() {
                 let new = std::mem::replace(&mut tracked.good, old.or_else(|| stored.remove(&*tracked.shown)));
                 tracked.bad = new.and_then(|new| {
-                    let entries = new.report.entries;
-                    Some(Bad { seen: new.seen?, sha256: new.sha256, spec: new.spec, why: why.clone(), entries })
+                    let (entries, orders) = (new.report.entries, waiting.remove(path).unwrap_or_default());
+                    Some(Bad { seen: new.seen?, sha256: new.sha256, spec: new.spec, why: why.clone(), entries, orders })
                 });
                 states.insert(path.clone(), tracked.last_good(why.clone()));
             } else if let Some(bad) = tracked.bad.as_mut().filter(|bad| bad.is_for_size()) {
@@ -188,6 +205,6 @@ impl Run<'_> {
             states.insert(path.clone(), tracked.state(State::LastGood { why: why.clone(), since: tracked.since() }));
             known.files.insert(path, tracked);
         }
-        true
+        Some(change)
     }
 }

@@ -3,17 +3,18 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use super::super::control::no_such_list;
 use super::super::lastgood::Entry;
 use super::super::report::{Digest, FileState, Group, LoadError, Loaded, State, TrialCounts, TrialReport};
-use super::super::trial::{self, Beside, Course, Whom};
+use super::super::trial::{self, Beside, Course, News, Whom};
 use super::Loader;
 use super::known::{Good, Known};
-use super::news::event;
 use super::run::{self, Run};
-use crate::audit::{By, CanaryOutcome, Event};
+use crate::audit::{By, CanaryOutcome};
 use crate::config::{CanarySettings, ListSettings, Settings};
 use crate::history::{FileEntry, whole};
 use crate::limit::Cidr;
+use crate::rule::FileRules;
 use crate::set::Part;
 use crate::util::UnixTime;
 
@@ -36,6 +37,17 @@ impl Count {
         self.told.tell(queries, hits);
         Some((queries, hits))
     }
+}
+
+/// The newest version of a list, where not all have it.
+#[derive(Debug)]
+pub(in crate::reload) struct Tried {
+    pub(in crate::reload) version: Digest,
+    /// What all others have.
+    pub(in crate::reload) others: Digest,
+    /// Nobody has it any more, and why.
+    pub(in crate::reload) withdrawn: Option<Arc<str>>,
+    pub(in crate::reload) contents: Vec<(FileEntry, Arc<FileRules>)>,
 }
 
 impl Known {
@@ -251,7 +263,11 @@ impl Loader {
 
     /// Has a trial ended by an operator.
     fn operate(&mut self, list: &str, by: By, act: impl FnOnce(&mut Course) -> bool) -> Result<(), String> {
-        let known = self.lists.get_mut(list).ok_or_else(|| format!("no list is called \"{list}\""))?;
+        let Some(known) = self.lists.get_mut(list) else {
+            let mut known: Vec<&str> = self.lists.keys().map(String::as_str).collect();
+            known.sort_unstable();
+            return Err(no_such_list(list, known.into_iter()));
+        };
         if known.incomplete {
             return Err(format!("the files of \"{list}\" cannot be read at present"));
         }
@@ -263,17 +279,27 @@ impl Loader {
         Ok(())
     }
 
-    /// What happened to trials since the last call, for the log and the audit log.
-    pub fn trial_news(&mut self, settings: &Settings) -> Vec<(By, Event)> {
-        let mut events = Vec::new();
+    /// What happened to trials since the last call, and the operator who did it.
+    pub(in crate::reload) fn trial_news(&mut self, settings: &Settings) -> Vec<(String, Option<By>, News)> {
+        let mut told = Vec::new();
         for list in &settings.lists {
             let Some(known) = self.lists.get_mut(&list.spec.name) else { continue };
             let by = known.by.take();
-            for news in std::mem::take(&mut known.course.news) {
-                events.push(event(list, by.clone(), news));
-            }
+            let news = std::mem::take(&mut known.course.news).into_iter();
+            told.extend(news.map(|news| (list.spec.name.clone(), by.clone(), news)));
         }
-        events
+        told
+    }
+
+    /// The newest version of a list, where not all have it.
+    pub(in crate::reload) fn tried(&self, list: &str) -> Option<Tried> {
+        let known = self.lists.get(list)?;
+        let Beside { version, withdrawn, .. } = known.course.beside()?.clone();
+        let good = known.files.values().filter_map(|held| Some((&*held.shown, held.good.as_ref()?)));
+        let entry = |(shown, good): (&str, &Good)| (file_entry(shown, good.sha256, good.size), Arc::clone(&good.rules));
+        let contents = good.map(entry).collect();
+        let settled = known.settled.iter().map(|(shown, good)| file_entry(shown, good.sha256, good.size));
+        Some(Tried { version, others: self::version(settled), withdrawn, contents })
     }
 }
 

@@ -35,6 +35,14 @@ impl Voice {
                     entries(report.gate.taken_back, "was", "were")
                 );
             }
+            if report.gate.let_go > 0 {
+                tracing::warn!(
+                    list = report.name,
+                    "{} held until now and enforced from now on: no check finds them any more, for [gate] or what it \
+                     compares with has changed",
+                    entries(report.gate.let_go, "was", "were")
+                );
+            }
         }
         self.held.retain(|name, _| loaded.reports.iter().any(|report| report.name == *name));
     }

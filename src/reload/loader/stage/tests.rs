@@ -46,9 +46,17 @@ fn tried(loaded: &Loaded) -> BTreeSet<String> {
 
 /// Their names.
 fn events(loader: &mut Loader, settings: &Settings) -> Vec<String> {
-    let name = |(by, event)| {
-        let json = serde_json::to_value(&event).expect("plain data");
-        format!("{} by {by} {}", json["event"].as_str().unwrap_or_default(), json["outcome"].as_str().unwrap_or("-"))
+    let name = |(list, operator, news): (String, Option<By>, News)| {
+        let source = settings.lists.iter().find(|known| known.spec.name == list).map(|list| list.spec.shown.as_str());
+        let by = news.by(By::File(source.unwrap_or_default().into()), operator);
+        match news {
+            News::Started { .. } => format!("canary_started by {by} -"),
+            News::Ended { outcome, .. } => {
+                let outcome = serde_json::to_value(outcome).expect("plain data");
+                format!("canary_ended by {by} {}", outcome.as_str().unwrap_or_default())
+            }
+            News::Revived { .. } => format!("promoted by {by} -"),
+        }
     };
     loader.trial_news(settings).into_iter().map(name).collect()
 }
