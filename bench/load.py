@@ -48,6 +48,18 @@ def rss(pid):
     return int(fields["VmRSS"].split()[0]) / 1024, int(fields["VmHWM"].split()[0]) / 1024
 
 
+def has_admin():
+    """Whether this build has an admin listener, which would want a port of its own."""
+    with tempfile.NamedTemporaryFile("w", suffix=".toml") as config:
+        config.write("[admin]\n")
+        config.flush()
+        done = subprocess.run([BINARY, "check", "--config", config.name], stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+        return b'unknown section "admin"' not in done.stdout
+
+
+ADMIN = "[admin]\nlisten = []" if has_admin() else ""
+
+
 def run(count):
     listed = names(count)
     with tempfile.TemporaryDirectory() as folder:
@@ -62,6 +74,7 @@ listen = ["127.0.0.1:0"]
 ready_file = "{ready}"
 [upstream]
 servers = ["udp://127.0.0.1:9"]
+{ADMIN}
 [[list]]
 name = "bench"
 source = "list.txt"

@@ -97,14 +97,15 @@ class Qalqan(Peer):
         self.name, self.log, self.more, self.staged = name, log, more, None
         self.path = path if path and os.access(path, os.X_OK) else None
         self.package = f"cargo build --release ({path})"
-        self.cached = bool(self.path) and self.knows_cache()
+        self.cached = bool(self.path) and self.knows("cache")
+        self.admin = bool(self.path) and self.knows("admin")
 
-    def knows_cache(self):
-        """Whether this build has a cache, told from what it says of a [cache] section."""
+    def knows(self, section):
+        """Whether this build has a section, told from what it says of it."""
         with tempfile.TemporaryDirectory() as folder:
             self.write(folder, "names.txt", "example.net\n")
-            config = self.write(folder, "config.toml", '[cache]\n[[list]]\nname = "x"\nsource = "names.txt"\n')
-            return 'unknown section "cache"' not in run(self.path, "check", "--config", config)
+            config = self.write(folder, "config.toml", f'[{section}]\n[[list]]\nname = "x"\nsource = "names.txt"\n')
+            return f'unknown section "{section}"' not in run(self.path, "check", "--config", config)
 
     def version(self):
         return run(self.path, "version").split()[1]
@@ -124,6 +125,8 @@ workers = 1
 servers = ["udp://127.0.0.1:{upstream}"]
 [hits]
 file = "{'hits.jsonl' if self.log else ''}"
+{'[admin]' if self.admin else ''}
+{'listen = []' if self.admin else ''}
 [[list]]
 name = "bench"
 source = "names.txt"

@@ -1,6 +1,8 @@
 //! Composition: build everything in order, run, drain. No logic of its own.
 
+mod counted;
 mod counters;
+mod observe;
 mod operate;
 mod publish;
 mod replace;
@@ -18,25 +20,24 @@ use std::time::Duration;
 
 use tokio::sync::mpsc;
 
-use crate::admin::{Asked, Socket, SocketError};
+use crate::admin::{Asked, HttpBound, HttpError, Socket, SocketError, Watched};
 use crate::audit::{self, Audit, By, Event};
 use crate::config::Settings;
 use crate::engine::Engine;
-use crate::event::Sink;
 use crate::fetch;
-use crate::hits::{HitLog, HitLogError, Takers};
+use crate::hits::{HitLog, HitLogError};
 use crate::local::LocalError;
 use crate::net::{self, Passed};
 use crate::reload::{self, Clerk, Control, Loader, Target, Trigger};
 use crate::serve::{self, BindError, Bound};
 use crate::set::TooManyRules;
-use crate::stats::{Counter, Delta, Live, Stats, Tally, TallySettings};
-use crate::store;
+use crate::stats::{Counter, Delta, Live, Stats};
 use crate::stream::{StreamError, Streams};
 use crate::system::{self, ActivationError, Request, Signals};
 use crate::upstream::UpstreamError;
 use crate::util::{Digest, Now};
 
+use self::observe::{Observed, Observer};
 use self::operate::Operators;
 use self::publish::Publisher;
 
@@ -57,6 +58,8 @@ pub enum AppError {
     StateDir(PathBuf, io::Error),
     /// Addresses that cannot be served.
     Bind(Vec<BindError>),
+    /// Addresses of the admin listener that cannot be served.
+    Http(Vec<HttpError>),
     /// What systemd passed in makes no sense.
     Activation(ActivationError),
     /// A passed socket cannot be used.
@@ -91,6 +94,7 @@ impl fmt::Display for AppError {
                 write!(f, "cannot write to the state folder {path}: {error}; make it writable, or change state_dir")
             }
             Self::Bind(errors) => lines(f, errors),
+            Self::Http(errors) => lines(f, errors),
             Self::Activation(error) => error.fmt(f),
             Self::Passed(name, error) => write!(f, "the socket {name} passed in by systemd cannot be used: {error}"),
             Self::Control(error) => error.fmt(f),
@@ -143,6 +147,7 @@ async fn run(settings: Settings) -> Result<(), Vec<AppError>> {
     let signals = Signals::listen().map_err(|error| vec![AppError::System("cannot take signals", error)])?;
     let Parts {
         bound,
+        http,
         control,
         audit,
         hits,
@@ -161,9 +166,6 @@ async fn run(settings: Settings) -> Result<(), Vec<AppError>> {
     let serving = bound
         .start(&settings.server, &engine)
         .map_err(|error| one(AppError::System("cannot start listening", error)))?;
-    if let Some(path) = &settings.server.ready_file {
-        serve::write_ready_file(path, serving.addresses()).map_err(|error| one(AppError::Ready(error)))?;
-    }
     let counters = counters::Writer::start(
         &settings.state_dir,
         counters::Counted {
@@ -173,7 +175,7 @@ async fn run(settings: Settings) -> Result<(), Vec<AppError>> {
             streams: streams.counters(),
         },
     );
-    let statistics = keep_counts(&settings, counts, &stats).map_err(one)?.map(Arc::new);
+    let statistics = counted::keep(&settings, counts, &stats).map_err(one)?.map(Arc::new);
     let mut target = publisher;
     let (runner, fetch) = fetch::Runner::new(settings.fetched(), Some(told_of_fetches(Arc::clone(&audit))));
     target.tell_fetches(fetch.clone());
@@ -185,11 +187,35 @@ async fn run(settings: Settings) -> Result<(), Vec<AppError>> {
         version: env!("CARGO_PKG_VERSION").into(),
         config_sha256: fs::read(&settings.path).map_or(Digest::ZERO, |bytes| Digest::of(&bytes)),
     };
-    audit.record(By::System, Event::ServerStarted(server.clone()), Now::read());
     let reloading = Control::new(settings.clone(), loader, target, &loaded, published).with_audit(Arc::clone(&audit));
     drop(loaded);
     let operators = Operators::new(Arc::clone(&engine), reloading.board(), trigger.clone(), Arc::clone(&audit))
         .with_statistics(statistics.clone());
+    let observer = Observer::start(Observed {
+        engine: Arc::clone(&engine),
+        stats: Arc::clone(&stats),
+        hits: hits.shared_counters(),
+        audit: Arc::clone(&audit),
+        board: reloading.board(),
+        operators: operators.clone(),
+        fetch: fetch.clone(),
+        load: serving.load(),
+        max_connections: settings.server.tcp.max_connections,
+        beats: serving.pulse(),
+    });
+    let (http_addresses, refused) = (http.addresses(), observer.refusals());
+    let http = http
+        .start(Arc::clone(&observer) as Arc<dyn Watched>, refused)
+        .map_err(|error| one(AppError::System("cannot start the admin listener", error)))?;
+    for address in &http_addresses {
+        tracing::info!("figures and health at http://{address}/metrics and /health");
+    }
+    if let Some(path) = &settings.server.ready_file {
+        let dns = serving.addresses().iter().map(|&(transport, address)| (transport.as_str(), address));
+        let all: Vec<_> = dns.chain(http_addresses.into_iter().map(|address| ("http", address))).collect();
+        serve::write_ready_file(path, &all).map_err(|error| one(AppError::Ready(error)))?;
+    }
+    audit.record(By::System, Event::ServerStarted(server.clone()), Now::read());
     let clerk = tokio::spawn(Clerk::new(reloading.board(), snapshots, Arc::clone(&audit)).run());
     let status = tokio::spawn(operators.clone().keep_status(settings.state_dir.clone()));
     let operators = tokio::spawn(operators.run(asked));
@@ -202,6 +228,7 @@ async fn run(settings: Settings) -> Result<(), Vec<AppError>> {
 
     tracing::info!("stopping: answering what is under way");
     system::stopping();
+    observer.stopping();
     watchdog.abort();
     serving.stop().await;
     // A reload under way may finish or not; what it would publish nobody asks any more.
@@ -211,6 +238,8 @@ async fn run(settings: Settings) -> Result<(), Vec<AppError>> {
     status.abort();
     clerk.abort();
     drop(socket);
+    drop(http);
+    drop(observer);
     // A download under way ends with the process; what it writes is renamed into place, or not.
     fetches.abort();
     refresh.abort();
@@ -244,6 +273,7 @@ async fn run(settings: Settings) -> Result<(), Vec<AppError>> {
 /// What [`build`] has made.
 struct Parts {
     bound: Bound,
+    http: HttpBound,
     control: (Socket, mpsc::Receiver<Asked>),
     audit: Arc<Audit>,
     hits: Arc<HitLog>,
@@ -266,6 +296,7 @@ fn build(settings: &Settings) -> Result<Parts, Vec<AppError>> {
         .and_then(|passed| Bound::bind(&settings.server, passed).map_err(AppError::Bind))
         .map_err(&mut keep)
         .ok();
+    let http = HttpBound::bind(&settings.admin).map_err(|errors| keep(AppError::Http(errors))).ok();
     // Without the folder there is no socket either, which is said once.
     let control =
         state.map(|()| Socket::open(&settings.state_dir).map_err(|error| keep(AppError::Control(error))).ok());
@@ -276,15 +307,15 @@ fn build(settings: &Settings) -> Result<Parts, Vec<AppError>> {
         .and_then(|_| open_audit(&settings.state_dir).map(Arc::new).map_err(|error| keep(AppError::Audit(error))).ok());
     let streams = Streams::start(&settings.streams).map_err(|error| keep(AppError::Stream(error))).ok();
     let (streams, sinks) = streams.unzip();
-    let (takers, counts, live) = count_hits(&settings.stats, sinks.unwrap_or_default());
+    let (takers, counts, live) = counted::takers(&settings.stats, sinks.unwrap_or_default());
     let hits = HitLog::start(&settings.hits, takers).map(Arc::new).map_err(|error| keep(AppError::Hits(error))).ok();
     if state.is_some() && bound.is_some() {
         let _ = fetch::first(settings.fetched().iter(), FIRST_FETCH);
     }
     let mut loader = Loader::new(Some(settings.state_dir.clone()));
     let loaded = reload::first(settings, &mut loader).map_err(|error| keep(AppError::Lists(error))).ok();
-    let (Some(Some(control)), Some(audit), Some(bound), Some(hits), Some(streams), Some(loaded)) =
-        (control, audit, bound, hits, streams, loaded)
+    let (Some(Some(control)), Some(audit), Some(bound), Some(http), Some(hits), Some(streams), Some(loaded)) =
+        (control, audit, bound, http, hits, streams, loaded)
     else {
         // What depends on these is still looked at, so that all problems are told at once.
         errors.extend(publish::routes_errors(settings));
@@ -295,30 +326,7 @@ fn build(settings: &Settings) -> Result<Parts, Vec<AppError>> {
     let now = Now::read().seconds();
     let (publisher, engine) = Publisher::new(settings, own, &loaded, now, Arc::clone(&stats), &hits)?;
     let counted = (counts, live);
-    Ok(Parts { bound, control, audit, hits, counted, streams, loader, loaded, publisher, engine, stats })
-}
-
-/// Who takes hits, what they count for who keeps it, and for who looks.
-fn count_hits(settings: &store::Settings, sinks: Vec<Box<dyn Sink>>) -> (Takers, Option<Receiver<Delta>>, Arc<Live>) {
-    if !settings.enabled {
-        return (Takers { count: None, sinks }, None, Arc::default());
-    }
-    let how = TallySettings { window: settings.window, zone: settings.zone.time_zone().clone() };
-    let (tally, counts, live) = Tally::new(how);
-    (Takers { count: Some(Box::new(tally)), sinks }, Some(counts), live)
-}
-
-/// Keeps what is counted of hits, if it is counted.
-fn keep_counts(
-    settings: &Settings,
-    counts: Option<Receiver<Delta>>,
-    stats: &Arc<Stats>,
-) -> Result<Option<store::Writer>, AppError> {
-    let stats = Arc::clone(stats);
-    let totals = move || stats.totals().queries;
-    let start =
-        |counts| store::Writer::start(&store::path(&settings.state_dir), settings.stats.clone(), counts, totals);
-    counts.map(start).transpose().map_err(|error| AppError::System("cannot start keeping statistics", error))
+    Ok(Parts { bound, http, control, audit, hits, counted, streams, loader, loaded, publisher, engine, stats })
 }
 
 /// Writes down what could not be fetched, beside the task that fetches.

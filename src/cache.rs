@@ -265,6 +265,11 @@ impl Cache {
         }
     }
 
+    /// Memory it may use, all told.
+    pub fn size(&self) -> usize {
+        self.settings.size
+    }
+
     /// How full it is now.
     pub fn fill(&self) -> Fill {
         let mut fill = Fill::default();

@@ -1,5 +1,6 @@
 //! The configuration file: text with positions in, settings that cannot be wrong out.
 
+mod admin;
 mod answer;
 mod canary;
 mod fetch;
@@ -26,6 +27,7 @@ use std::time::Duration;
 use toml::de::DeTable;
 
 use self::reader::{MAX_PROBLEMS, Sink, Table};
+use crate::admin::HttpSettings;
 use crate::fetch::Source;
 use crate::gate as checks;
 use crate::{cache, history, hits, limit, list, local, policy, serve, store, stream as streams, upstream};
@@ -72,6 +74,8 @@ pub struct Settings {
     pub reload: ReloadSettings,
     /// Deadlines.
     pub orders: OrdersSettings,
+    /// Who may look at how the server is, and where.
+    pub admin: HttpSettings,
 }
 
 /// `[reload]`
@@ -189,6 +193,7 @@ impl Settings {
             ("stream", self.streams != new.streams),
             ("history", self.history != new.history),
             ("reload", self.reload != new.reload),
+            ("admin", self.admin != new.admin),
         ];
         sections.into_iter().filter(|&(_, differs)| differs).map(|(section, _)| section).collect()
     }
@@ -228,6 +233,9 @@ impl Settings {
             ("stats.days", self.stats.days != new.stats.days),
             ("stats.max_size", self.stats.max_size != new.stats.max_size),
             ("stream", self.streams != new.streams),
+            ("admin.listen", self.admin.listen != new.admin.listen),
+            ("admin.allow_from", self.admin.allow_from != new.admin.allow_from),
+            ("admin.hosts", self.admin.hosts != new.admin.hosts),
         ];
         keys.into_iter().filter(|&(_, differs)| differs).map(|(key, _)| key).collect()
     }
@@ -254,6 +262,7 @@ fn read(mut top: Table<'_>, path: &Path) -> Settings {
     let history = sections::history(top.table("history"));
     let reload = sections::reload(top.table("reload"));
     let orders = sections::orders(top.table("orders"));
+    let admin = admin::read(top.table("admin"));
     top.finish();
     Settings {
         path: path.into(),
@@ -273,6 +282,7 @@ fn read(mut top: Table<'_>, path: &Path) -> Settings {
         history,
         reload,
         orders,
+        admin,
     }
 }
 

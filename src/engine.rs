@@ -12,7 +12,7 @@ use std::sync::{Arc, Mutex, Weak};
 
 use tokio::sync::mpsc;
 
-use crate::cache::Cache;
+use crate::cache::{Cache, Fill};
 use crate::hits::HitLog;
 use crate::local::Local;
 use crate::name::Name;
@@ -70,6 +70,16 @@ impl Engine {
     /// Forgets cached answers of a name, and of those below it with `subtree`; says of how many.
     pub fn flush(&self, name: &Name, subtree: bool) -> usize {
         self.cache.as_ref().map_or(0, |cache| cache.flush(name, subtree))
+    }
+
+    /// How full the cache is, and how large it may be.
+    pub fn cache_fill(&self) -> Option<(Fill, usize)> {
+        self.cache.as_ref().map(|cache| (cache.fill(), cache.size()))
+    }
+
+    /// Who is asked now.
+    pub fn upstream(&self) -> Arc<Upstream> {
+        Arc::clone(&self.routes.load().upstream)
     }
 
     /// A decider with counters of its own: one a UDP worker, one for each group of stream tasks.

@@ -16,7 +16,7 @@ pub enum Transport {
 }
 
 impl Transport {
-    /// All of them.
+    /// All of them, in the order of their counters.
     pub const ALL: [Self; 2] = [Self::Udp, Self::Tcp];
 
     /// As it stands in the hit log and the ready file.

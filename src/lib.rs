@@ -34,7 +34,7 @@
 //! | 3 | [`store`] | statistics on disk: SQLite |
 //! | 4 | [`engine`] | the decision, and resolving what it lets pass |
 //! | 5 | [`serve`] | listeners: UDP workers, TCP connections |
-//! | 5 | [`admin`] | the control socket: what operators ask a running server |
+//! | 5 | [`admin`] | the control socket: what operators ask a running server; figures and health over HTTP |
 //! | 6 | [`config`] | the configuration file |
 //! | 7 | [`reload`] | watch, read, publish; last good kept |
 //! | 8 | [`app`] | composition |

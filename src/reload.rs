@@ -27,7 +27,7 @@ mod trial;
 mod voice;
 mod watch;
 
-pub use board::{Board, Posted};
+pub use board::{Board, Looks, Posted};
 pub use clerk::Clerk;
 pub use control::{
     Control, Operation, Outcome, Phase, Published, Ruling, StartError, Target, TrialOrder, Trigger, first, no_such_list,

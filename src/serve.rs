@@ -16,7 +16,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use tokio::sync::watch;
+use tokio::sync::{Semaphore, mpsc, watch};
 
 use crate::engine::Engine;
 use crate::event::Transport;
@@ -85,6 +85,37 @@ impl Beats {
     }
 }
 
+/// How much waits, readable from anywhere.
+#[derive(Clone, Debug)]
+pub struct Load {
+    connections: Arc<Semaphore>,
+    max_connections: usize,
+    misses: mpsc::WeakSender<misses::Miss>,
+}
+
+/// What waits at a moment.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Waiting {
+    /// Open TCP connections.
+    pub connections: usize,
+    /// Queries on their way to where upstreams are asked.
+    pub misses: usize,
+    /// How many these may be.
+    pub max_misses: usize,
+}
+
+impl Load {
+    /// Now.
+    pub fn read(&self) -> Waiting {
+        let connections = self.max_connections.saturating_sub(self.connections.available_permits());
+        // Held for a moment only: the queue ends with its last sender.
+        let misses = self.misses.upgrade();
+        let max_misses = misses.as_ref().map_or(0, mpsc::Sender::max_capacity);
+        let misses = max_misses - misses.as_ref().map_or(0, mpsc::Sender::capacity).min(max_misses);
+        Waiting { connections, misses, max_misses }
+    }
+}
+
 impl Bound {
     /// Starts answering. Call within the runtime that TCP and resolving shall run on.
     ///
@@ -122,6 +153,12 @@ impl Serving {
     /// Where upstreams are asked.
     pub fn runtime(&self) -> &tokio::runtime::Handle {
         self.misses.runtime()
+    }
+
+    /// How much waits.
+    pub fn load(&self) -> Load {
+        let (connections, max_connections) = self.tcp.places();
+        Load { connections, max_connections, misses: self.misses.sender().downgrade() }
     }
 
     /// How often each UDP worker has gone round; for the watchdog.

@@ -12,11 +12,17 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use serde::Serialize;
 
-use crate::event::AnswerKind;
+use crate::event::{AnswerKind, Transport};
 use crate::rule::Mode;
 
 /// The most lists ever counted apart, versions on trial being lists of their own; further ones share the last place (and keep being blocked).
 pub const MAX_LISTS: usize = 2048;
+
+/// Response codes counted apart, by number: those a header has room for, and BADVERS (RFC 6891 section 9).
+const RCODES: [&str; 17] = [
+    "noerror", "formerr", "servfail", "nxdomain", "notimp", "refused", "yxdomain", "yxrrset", "nxrrset", "notauth",
+    "notzone", "rcode11", "rcode12", "rcode13", "rcode14", "rcode15", "badvers",
+];
 
 /// What happened to a query, beside what a list did to it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -56,11 +62,13 @@ pub enum Counter {
     HitLogFull,
     /// A TCP connection was closed at once because of a limit.
     ConnectionRefused,
+    /// There is a cache, but an upstream had to be asked.
+    CacheMissed,
 }
 
 impl Counter {
     /// All of them with their names in `counters.json`.
-    const ALL: [(Self, &'static str); 17] = [
+    const ALL: [(Self, &'static str); 18] = [
         (Self::Received, "received"),
         (Self::Ignored, "ignored"),
         (Self::Invalid, "invalid"),
@@ -78,6 +86,7 @@ impl Counter {
         (Self::SendFailed, "send_failed"),
         (Self::HitLogFull, "hit_log_full"),
         (Self::ConnectionRefused, "connection_refused"),
+        (Self::CacheMissed, "cache_missed"),
     ];
 }
 
@@ -93,6 +102,10 @@ pub struct Counters {
 #[derive(Debug)]
 struct Block {
     counts: [AtomicU64; Counter::ALL.len()],
+    /// What came in, by transport.
+    received: [AtomicU64; Transport::ALL.len()],
+    /// Answers by transport and response code.
+    rcodes: [[AtomicU64; RCODES.len()]; Transport::ALL.len()],
     answers: [AtomicU64; AnswerKind::ALL.len()],
     lists: Box<[[AtomicU64; 2]]>,
 }
@@ -112,6 +125,17 @@ impl Counters {
     /// Counts one, for less: who has a worker's counters for itself is the only one that changes them.
     pub fn bump(&mut self, counter: Counter) {
         self.add(|block| &block.counts[counter as usize]);
+    }
+
+    /// Counts a message that came in.
+    pub fn received(&mut self, transport: Transport) {
+        self.add(|block| &block.received[transport as usize]);
+    }
+
+    /// Counts an answer with this response code.
+    pub fn answered(&mut self, transport: Transport, rcode: u16) {
+        let rcode = usize::from(rcode).min(RCODES.len() - 1);
+        self.add(|block| &block.rcodes[transport as usize][rcode]);
     }
 
     /// Counts a hit of the list at `slot`.
@@ -143,6 +167,8 @@ impl Block {
     fn new() -> Arc<Self> {
         Arc::new(Self {
             counts: std::array::from_fn(|_| AtomicU64::new(0)),
+            received: std::array::from_fn(|_| AtomicU64::new(0)),
+            rcodes: std::array::from_fn(|_| std::array::from_fn(|_| AtomicU64::new(0))),
             answers: std::array::from_fn(|_| AtomicU64::new(0)),
             lists: (0..MAX_LISTS).map(|_| [AtomicU64::new(0), AtomicU64::new(0)]).collect(),
         })
@@ -198,7 +224,18 @@ impl Stats {
         let sum = |pick: &dyn Fn(&Block) -> &AtomicU64| -> u64 {
             inner.blocks.iter().map(|block| pick(block).load(Ordering::Relaxed)).sum()
         };
-        let queries = Counter::ALL.iter().map(|&(c, name)| (name, sum(&|w| &w.counts[c as usize]))).collect();
+        let mut queries: Vec<_> =
+            Counter::ALL.iter().map(|&(c, name)| (name, sum(&|w| &w.counts[c as usize]))).collect();
+        let transports: Vec<_> = Transport::ALL
+            .iter()
+            .map(|&transport| TransportTotals {
+                transport: transport.as_str(),
+                received: sum(&|w| &w.received[transport as usize]),
+                rcodes: std::array::from_fn(|rcode| (RCODES[rcode], sum(&|w| &w.rcodes[transport as usize][rcode]))),
+            })
+            .collect();
+        // Workers count it by transport only.
+        queries[Counter::Received as usize].1 += transports.iter().map(|transport| transport.received).sum::<u64>();
         let answers =
             AnswerKind::ALL.iter().map(|&kind| (kind.as_str(), sum(&|w| &w.answers[kind as usize]))).collect();
         let mut lists: Vec<_> = inner
@@ -211,7 +248,7 @@ impl Stats {
             })
             .collect();
         lists.sort_by(|a, b| a.name.cmp(&b.name));
-        Totals { queries, answers, lists }
+        Totals { queries, transports, answers, lists }
     }
 
     /// The lock is only ever held for a moment here.
@@ -226,11 +263,25 @@ pub struct Totals {
     /// By what happened to a query.
     #[serde(serialize_with = "as_map")]
     pub queries: Vec<(&'static str, u64)>,
+    /// By the way queries come in.
+    #[serde(skip)]
+    pub transports: Vec<TransportTotals>,
     /// Blocked queries by answer.
     #[serde(serialize_with = "as_map")]
     pub answers: Vec<(&'static str, u64)>,
     /// By list.
     pub lists: Vec<ListTotals>,
+}
+
+/// The counters of one transport.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TransportTotals {
+    /// Its name.
+    pub transport: &'static str,
+    /// Messages that came in.
+    pub received: u64,
+    /// Answers made, by response code.
+    pub rcodes: [(&'static str, u64); RCODES.len()],
 }
 
 /// The counters of one list.
@@ -307,9 +358,35 @@ mod tests {
     }
 
     #[test]
+    fn what_came_in_and_the_answers_are_counted_by_transport() {
+        let stats = Stats::default();
+        let (mut one, two) = (stats.counters(), stats.counters());
+        let mut other = two.clone();
+        one.received(Transport::Udp);
+        one.received(Transport::Tcp);
+        other.received(Transport::Tcp);
+        other.count(Counter::Received);
+        for rcode in [0, 3, 3, 15, 16, 17, u16::MAX] {
+            one.answered(Transport::Tcp, rcode);
+            other.answered(Transport::Udp, rcode);
+        }
+        let totals = stats.totals();
+        assert_eq!(totals.query(Counter::Received), 4);
+        let [udp, tcp] = &totals.transports[..] else { panic!("two transports") };
+        assert_eq!((udp.transport, udp.received, tcp.transport, tcp.received), ("udp", 1, "tcp", 2));
+        for transport in [udp, tcp] {
+            let some: Vec<_> = transport.rcodes.iter().filter(|(_, count)| *count > 0).collect();
+            assert_eq!(some, [&("noerror", 1), &("nxdomain", 2), &("rcode15", 1), &("badvers", 3)]);
+        }
+    }
+
+    #[test]
     fn names_stand_in_the_order_of_their_counters() {
         for (place, (counter, name)) in Counter::ALL.iter().enumerate() {
             assert_eq!(*counter as usize, place, "{name}");
+        }
+        for (place, transport) in Transport::ALL.iter().enumerate() {
+            assert_eq!(*transport as usize, place, "{}", transport.as_str());
         }
         for (place, kind) in AnswerKind::ALL.iter().enumerate() {
             assert_eq!(*kind as usize, place, "{}", kind.as_str());

@@ -8,6 +8,7 @@
 
 mod datagrams;
 mod health;
+mod latency;
 mod link;
 mod merge;
 mod question;
@@ -27,7 +28,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-pub use health::{ServerHealth, ServerState};
+pub use health::{Fault, ServerHealth, ServerState};
+pub use latency::LatencyCounts;
 
 use crate::name::Name;
 use datagrams::Datagrams;

@@ -50,6 +50,8 @@ const OWNERS: &[(&str, &[&str])] = &[
     ("hickory-proto", &["upstream", "local", "list::rpz", "cli::why"]),
     ("hickory-resolver", &["upstream"]),
     ("hickory-server", &["local"]),
+    ("hyper", &["admin"]),
+    ("hyper-util", &["admin"]),
     ("idna", &["name"]),
     ("jiff", &["*"]),
     ("libc", &["net"]),

@@ -4,6 +4,8 @@ mod support;
 
 #[path = "process/access.rs"]
 mod access;
+#[path = "process/admin.rs"]
+mod admin;
 #[path = "process/answers.rs"]
 mod answers;
 #[path = "process/cache.rs"]
@@ -36,6 +38,8 @@ mod hits;
 mod hostile;
 #[path = "process/lists.rs"]
 mod lists;
+#[path = "process/monitoring.rs"]
+mod monitoring;
 #[path = "process/operate.rs"]
 mod operate;
 #[path = "process/orders.rs"]

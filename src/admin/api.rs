@@ -90,7 +90,7 @@ pub struct Asked {
 }
 
 /// A server and its lists, as of the last reload.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Status {
     /// Of qalqan.
     pub version: String,
@@ -145,6 +145,9 @@ pub struct Orders {
     pub conflicts: u64,
     /// When one of them next changes its state or comes near its deadline, in seconds since 1970.
     pub next_change: Option<i64>,
+    /// The next deadline of any order that is not over, met or not, in seconds since 1970.
+    #[serde(default)]
+    pub next_deadline: Option<i64>,
     /// The first that are due or overdue.
     pub alerts: Vec<OrderAlert>,
 }
@@ -165,7 +168,7 @@ pub struct OrderAlert {
 }
 
 /// One list.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ListLine {
     /// Its name.
     pub name: String,

@@ -125,7 +125,7 @@ impl Operators {
     }
 
     /// How the server is.
-    fn status(&self) -> Status {
+    pub(super) fn status(&self) -> Status {
         let posted = self.board.read();
         Status {
             version: env!("CARGO_PKG_VERSION").into(),
@@ -178,7 +178,8 @@ fn order(list: String, reason: &str, who: &Who) -> Result<TrialOrder, Refused> {
 
 /// The orders as operators see them.
 fn orders(numbers: Numbers) -> Orders {
-    let Numbers { in_force, pending, expired, revoked, due, overdue, conflicts, next_change, alerts } = numbers;
+    let Numbers { in_force, pending, expired, revoked, due, overdue, conflicts, .. } = numbers;
+    let Numbers { next_change, next_deadline, alerts, .. } = numbers;
     let alert = |alert: ledger::OrderAlert| OrderAlert {
         id: alert.id,
         authority: alert.authority,
@@ -186,8 +187,9 @@ fn orders(numbers: Numbers) -> Orders {
         deadline: alert.deadline.0,
         why: alert.why,
     };
-    let (next_change, alerts) = (next_change.map(|at| at.0), alerts.into_iter().map(alert).collect());
-    Orders { in_force, pending, expired, revoked, due, overdue, conflicts, next_change, alerts }
+    let (next_change, next_deadline) = (next_change.map(|at| at.0), next_deadline.map(|at| at.0));
+    let alerts = alerts.into_iter().map(alert).collect();
+    Orders { in_force, pending, expired, revoked, due, overdue, conflicts, next_change, next_deadline, alerts }
 }
 
 /// A list as operators see it.

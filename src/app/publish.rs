@@ -259,9 +259,12 @@ pub fn compile_all(
     Ok(snapshot.with_canaries(canaries?))
 }
 
-/// The name under which hits of a version on trial are counted; no list has a space in its name.
+/// Behind the name of a list, hits of a version on trial are counted; no list has a space in its name.
+pub(super) const CANARY: &str = " (canary)";
+
+/// The name under which hits of a version on trial are counted.
 fn on_trial(list: &str) -> Arc<str> {
-    format!("{list} (canary)").into()
+    format!("{list}{CANARY}").into()
 }
 
 /// Settings and rules as one snapshot, the same for all.

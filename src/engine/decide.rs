@@ -55,6 +55,8 @@ pub enum Verdict {
 pub(super) enum Look<'a> {
     /// The answer stands in the buffer.
     Reply(usize),
+    /// An answer of this response code and nothing else stands there.
+    Refuse(usize, u16),
     /// No answer.
     Drop,
     /// The rules let it pass. If one did so expressly, `excepted`, the targets of its answer pass too.
@@ -100,20 +102,35 @@ impl Decider {
 
     /// Decides about a message. `out` must hold 512 octets at least, and should hold as many as the transport may send.
     pub fn decide(&mut self, snapshot: &Snapshot, message: &[u8], peer: Peer, now: Now, out: &mut [u8]) -> Verdict {
-        self.counters.bump(Counter::Received);
+        self.counters.received(peer.transport);
         let snapshot = snapshot.enter(peer.address.ip());
         match self.look(snapshot, message, peer, Some(now), out) {
-            Look::Reply(len) => Verdict::Reply(len),
+            Look::Reply(len) => self.reply(peer, out, len),
+            Look::Refuse(len, rcode) => {
+                self.counters.answered(peer.transport, rcode);
+                Verdict::Reply(len)
+            }
             Look::Drop => Verdict::Drop,
             Look::Forward { query, excepted } => {
                 if let Some(len) = self.cached(snapshot, message, &query, excepted, peer, now, out) {
-                    return Verdict::Reply(len);
+                    return self.reply(peer, out, len);
                 }
                 let busy = Ede { code: ede::NO_REACHABLE_AUTHORITY, text: b"too many queries under way" };
                 Verdict::Resolve(plain(message, &query, peer, rcode::SERVFAIL, Some(busy), out))
             }
             Look::Chase { len, .. } => Verdict::Resolve(len),
         }
+    }
+
+    /// Counts the answer that begins so, as the transport takes it.
+    pub fn answered(&mut self, peer: Peer, answer: &[u8]) {
+        self.counters.answered(peer.transport, answer.get(3).map_or(0, |byte| u16::from(byte & 0xf)));
+    }
+
+    /// The answer in `out` is done.
+    fn reply(&mut self, peer: Peer, out: &[u8], len: usize) -> Verdict {
+        self.answered(peer, out);
+        Verdict::Reply(len)
     }
 
     /// The answer from the cache, if there is one that no rule has anything to say about; all others are left to
@@ -269,18 +286,20 @@ impl Decider {
             let (Ok(query) | Err(Invalid::Answer { query, .. })) = parsed else { return Err(Look::Drop) };
             self.count(Counter::NotAllowed);
             let why = Ede { code: ede::PROHIBITED, text: b"not in allow_from" };
-            return Err(Look::Reply(plain(message, &query, peer, rcode::REFUSED, Some(why), out)));
+            let len = plain(message, &query, peer, rcode::REFUSED, Some(why), out);
+            return Err(Look::Refuse(len, rcode::REFUSED));
         }
         match parsed {
             Ok(query) if query.qclass == CLASS_IN => Ok(query),
             Ok(query) => {
                 self.count(Counter::NotServed);
                 let why = Ede { code: ede::NOT_SUPPORTED, text: b"class" };
-                Err(Look::Reply(plain(message, &query, peer, rcode::REFUSED, Some(why), out)))
+                let len = plain(message, &query, peer, rcode::REFUSED, Some(why), out);
+                Err(Look::Refuse(len, rcode::REFUSED))
             }
             Err(Invalid::Answer { rcode, query }) => {
                 self.count(Counter::Invalid);
-                Err(Look::Reply(plain(message, &query, peer, rcode, None, out)))
+                Err(Look::Refuse(plain(message, &query, peer, rcode, None, out), rcode))
             }
             Err(Invalid::Silent) => {
                 self.count(Counter::Ignored);

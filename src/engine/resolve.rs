@@ -47,7 +47,7 @@ impl Engine {
         let snapshot = snapshot.of(peer.address.ip());
         // What was found is counted already; this look only finds the way again.
         match task.decider.look(snapshot, message, peer, None, &mut task.out) {
-            Look::Reply(len) => Some(task.done(len)),
+            Look::Reply(len) | Look::Refuse(len, _) => Some(task.done(len)),
             Look::Drop => None,
             Look::Forward { query, excepted } => self.forward(task, &query, excepted).await,
             Look::Chase { query, found, target, len } => {
@@ -131,6 +131,9 @@ impl Engine {
         }
         if let Some(answer) = task.unasked(query) {
             return Err(answer);
+        }
+        if self.cache.is_some() {
+            task.decider.count(Counter::CacheMissed);
         }
         let ask = task.ask(query, task.decider.name.to_name());
         let reply = match self.cache.as_ref().filter(|cache| cache.has_stale(key, Now::read().seconds())) {

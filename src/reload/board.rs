@@ -40,6 +40,36 @@ pub struct Posted {
     pub warn: Duration,
     /// How the orders stand; a moment behind the rest.
     pub orders: Numbers,
+    /// How often sources were looked at, and what came of it.
+    pub looks: Looks,
+}
+
+/// What came of looking at the sources, and at the configuration, since the start.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Looks {
+    /// Something was put in force.
+    pub published: u64,
+    /// Nothing had changed.
+    pub unchanged: u64,
+    /// What was read could not be put in force.
+    pub failed: u64,
+    /// When the last one ended.
+    pub last: UnixTime,
+    /// How long the last one took that put something in force, from the first look until the publish was done.
+    pub took: Duration,
+    /// The configuration file cannot be used as it is; the settings in force stay.
+    pub config_broken: bool,
+}
+
+/// What came of one look.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Look {
+    /// Something was put in force, after so long.
+    Published(Duration),
+    /// Nothing had changed.
+    Unchanged,
+    /// What was read could not be put in force.
+    Failed,
 }
 
 impl Posted {
@@ -59,6 +89,20 @@ impl Board {
     /// Hears of every change from now on.
     pub fn subscribe(&self) -> watch::Receiver<Posted> {
         self.0.subscribe()
+    }
+
+    /// Books a look. Nobody is told: it is no news that nothing is new.
+    pub(super) fn book(&self, look: Look, config_broken: bool, now: UnixTime) {
+        self.0.send_if_modified(|posted| {
+            let looks = &mut posted.looks;
+            match look {
+                Look::Published(took) => (looks.published, looks.took) = (looks.published + 1, took),
+                Look::Unchanged => looks.unchanged += 1,
+                Look::Failed => looks.failed += 1,
+            }
+            (looks.last, looks.config_broken) = (now, config_broken);
+            false
+        });
     }
 
     /// Changes what stands there.

@@ -20,7 +20,7 @@ use self::configuration::Configuration;
 use self::dates::Dates;
 pub use self::decide::{Ruling, no_such_list};
 pub use self::start::{StartError, first};
-use super::board::Board;
+use super::board::{Board, Look};
 use super::chronicle::{Chronicle, TrialNews, Written};
 use super::loader::Loader;
 use super::pace::{Moment, Pace};
@@ -352,11 +352,16 @@ impl<T: Target> Work<T> {
         self.voice.tell(&loaded.reports, asked);
         self.board.post(|posted| posted.look(&loaded));
         self.voice.tell_gate(&loaded, asked);
-        if asked || changed || loaded.changed {
+        let look = if asked || changed || loaded.changed {
             self.publish(loaded, started, seen);
-        } else if self.dates.due(Now::read()) {
-            self.advance();
-        }
+            if self.failed { Look::Failed } else { Look::Published(started.elapsed()) }
+        } else {
+            if self.dates.due(Now::read()) {
+                self.advance();
+            }
+            Look::Unchanged
+        };
+        self.board.book(look, self.configuration.is_broken(), Now::read().seconds());
         // What never was in force is no last good state.
         if !self.failed {
             // Before copies are written: queries that come meanwhile count.

@@ -100,6 +100,7 @@ async fn dispatch(engine: Arc<Engine>, mut receiver: mpsc::Receiver<Miss>) {
                 let _place = place;
                 let Miss { snapshot, message, peer, socket, source } = miss;
                 if let Some(bytes) = engine.resolve(&snapshot, &message, peer, &mut decider).await {
+                    decider.answered(peer, &bytes);
                     answers.put(Answer { bytes, peer, socket, source });
                 }
             });

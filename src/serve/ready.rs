@@ -7,8 +7,6 @@ use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 
-use crate::event::Transport;
-
 /// The ready file cannot be written.
 #[derive(Debug)]
 pub struct ReadyError {
@@ -47,9 +45,8 @@ struct Listening {
 ///
 /// # Errors
 /// [`ReadyError`] names the path.
-pub fn write(path: &Path, addresses: &[(Transport, SocketAddr)]) -> Result<(), ReadyError> {
-    let listen =
-        addresses.iter().map(|&(transport, address)| Listening { transport: transport.as_str(), address }).collect();
+pub fn write(path: &Path, addresses: &[(&'static str, SocketAddr)]) -> Result<(), ReadyError> {
+    let listen = addresses.iter().map(|&(transport, address)| Listening { transport, address }).collect();
     let ready = Ready { pid: std::process::id(), listen };
     let mut name = path.as_os_str().to_owned();
     name.push(".new");

@@ -66,6 +66,11 @@ impl Listeners {
         Ok(Self { tasks, shared })
     }
 
+    /// The places for connections, and how many there are.
+    pub fn places(&self) -> (Arc<Semaphore>, usize) {
+        (Arc::clone(&self.shared.places), self.shared.settings.max_connections)
+    }
+
     /// Waits until every connection has ended, after a stop.
     pub async fn finish(self) {
         for task in self.tasks {

@@ -104,6 +104,7 @@ impl Worker {
                     }
                     Err(_) => {
                         decider.count(Counter::Overloaded);
+                        decider.answered(peer, out);
                         busy
                     }
                 },

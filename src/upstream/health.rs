@@ -4,6 +4,8 @@ use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::time::Duration;
 
+use super::latency::{Latency, LatencyCounts};
+
 /// So many failures in a row put a server aside.
 const FAILURES: u32 = 3;
 /// For how long at first, in milliseconds; it doubles each time.
@@ -24,8 +26,34 @@ pub enum ServerState {
     Aside,
 }
 
+/// Why a query to a server failed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(usize)]
+pub enum Fault {
+    /// Silence.
+    Timeout,
+    /// It could not be reached.
+    Unreachable,
+    /// It answered with nonsense, or with an error that another server did not give.
+    BadAnswer,
+}
+
+impl Fault {
+    /// All of them, in the order of their counters.
+    pub const ALL: [Self; 3] = [Self::Timeout, Self::Unreachable, Self::BadAnswer];
+
+    /// In a word.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Timeout => "timeout",
+            Self::Unreachable => "unreachable",
+            Self::BadAnswer => "bad_answer",
+        }
+    }
+}
+
 /// How one server is doing.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct ServerHealth {
     /// Where it is.
     pub address: SocketAddr,
@@ -39,6 +67,10 @@ pub struct ServerHealth {
     pub asked: u64,
     /// Of these, how many failed (silence, unreachable, or an error another server did not give).
     pub failed: u64,
+    /// The same by reason.
+    pub faults: [(Fault, u64); Fault::ALL.len()],
+    /// What its answers took, the useless ones included.
+    pub latency: LatencyCounts,
 }
 
 /// The state of one server. Times are milliseconds since a moment all calls agree on.
@@ -53,6 +85,8 @@ pub(super) struct Health {
     aside_until: AtomicU64,
     asked: AtomicU64,
     failed: AtomicU64,
+    faults: [AtomicU64; Fault::ALL.len()],
+    latency: Latency,
 }
 
 impl Health {
@@ -66,6 +100,16 @@ impl Health {
         self.in_a_row.store(0, Ordering::Relaxed);
         self.aside_until.store(0, Ordering::Relaxed);
         self.measure(rtt, now);
+    }
+
+    /// An answer came, good or not.
+    pub(super) fn answered(&self, took: Duration) {
+        self.latency.record(took);
+    }
+
+    /// Why a query failed, beside [`Self::bad`].
+    pub(super) fn fault(&self, fault: Fault) {
+        self.faults[fault as usize].fetch_add(1, Ordering::Relaxed);
     }
 
     /// No reply came to a query sent at `sent`, or none of use.
@@ -124,6 +168,8 @@ impl Health {
             rtt: (rtt > 0).then(|| Duration::from_micros(u64::from(rtt))),
             asked: self.asked.load(Ordering::Relaxed),
             failed: self.failed.load(Ordering::Relaxed),
+            faults: Fault::ALL.map(|fault| (fault, self.faults[fault as usize].load(Ordering::Relaxed))),
+            latency: self.latency.read(),
         }
     }
 

@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use tokio::time::{Instant, Sleep, sleep_until};
 
-use super::health::Health;
+use super::health::{Fault, Health};
 use super::link::{Got, Link};
 use super::merge::Outcome;
 use super::{Ask, Failure, Reply, ServerHealth, Trouble};
@@ -48,7 +48,8 @@ impl Remote {
     }
 
     /// A query sent at `sent` came to nothing.
-    fn blame(&self, sent: Instant, now: Instant) {
+    fn blame(&self, sent: Instant, now: Instant, fault: Fault) {
+        self.health.fault(fault);
         self.health.bad(self.at(sent), self.at(now));
     }
 }
@@ -216,13 +217,14 @@ impl Race {
                     }
                     Trouble::Unreachable if runner.fate == Fate::Open => {
                         runner.fate = Fate::Unreachable;
-                        remote.blame(done.sent, now);
+                        remote.blame(done.sent, now, Fault::Unreachable);
                     }
                     Trouble::Unreachable => {}
                 }
                 return None;
             }
         };
+        remote.health.answered(now.saturating_duration_since(done.sent));
         let rank = rank(&got);
         let reply = Reply { bytes: got.bytes, server: remote.link.address() };
         if rank == 0 {
@@ -242,10 +244,10 @@ impl Race {
         for (index, runner) in self.runners.iter().enumerate() {
             let Some(sent) = runner.first_sent.filter(|_| index != winner) else { continue };
             match runner.fate {
-                Fate::Erred => runner.remote.blame(sent, now),
+                Fate::Erred => runner.remote.blame(sent, now, Fault::BadAnswer),
                 Fate::Open if now.saturating_duration_since(sent) >= self.patience => {
                     runner.remote.health.slower_than(now.saturating_duration_since(sent), runner.remote.at(now));
-                    runner.remote.blame(sent, now);
+                    runner.remote.blame(sent, now, Fault::Timeout);
                 }
                 Fate::Open | Fate::Unreachable => {}
             }
@@ -259,7 +261,7 @@ impl Race {
         for runner in &self.runners {
             if let (Fate::Open, Some(sent)) = (runner.fate, runner.first_sent) {
                 silent = true;
-                runner.remote.blame(sent, now);
+                runner.remote.blame(sent, now, Fault::Timeout);
             }
         }
         match self.worst {

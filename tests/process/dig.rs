@@ -8,8 +8,9 @@ use crate::support::mock::Mock;
 use crate::support::server::{Folder, Server, repository};
 
 /// Where the shipped configuration listens and what it asks; the test changes nothing else.
-const CHANGES: [(&str, &str); 2] = [
+const CHANGES: [(&str, &str); 3] = [
     ("listen = [\"127.0.0.1:5353\"]", "listen = [\"127.0.0.1:0\"]"),
+    ("listen = [\"127.0.0.1:8053\"]", "listen = [\"127.0.0.1:0\"]"),
     ("ready_file = \"\"", "ready_file = \"ready.json\""),
 ];
 

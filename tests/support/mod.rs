@@ -1,6 +1,7 @@
 //! What process tests share.
 
 pub mod client;
+pub mod http;
 pub mod mock;
 pub mod server;
 pub mod statistics;

@@ -77,6 +77,7 @@ pub struct Setup {
     servers: Vec<String>,
     upstream: String,
     hits: Option<String>,
+    admin: Option<String>,
     rest: String,
 }
 
@@ -127,6 +128,12 @@ impl Setup {
         self
     }
 
+    /// All of `[admin]`; without it there is no admin listener, as tests run side by side.
+    pub fn admin(mut self, text: &str) -> Self {
+        self.admin = Some(text.into());
+        self
+    }
+
     /// A block list of the format `domains`, with more keys.
     pub fn list(self, name: &str, source: &str, keys: &str) -> Self {
         self.more(&format!("[[list]]\nname = \"{name}\"\nsource = \"{source}\"\n{keys}\n"))
@@ -140,12 +147,13 @@ impl Setup {
 
     /// The file.
     pub fn text(&self) -> String {
-        let Self { top, listen, server, servers, upstream, hits, rest } = self;
+        let Self { top, listen, server, servers, upstream, hits, admin, rest } = self;
         let listen = listen.as_deref().unwrap_or("[\"127.0.0.1:0\"]");
         let hits = hits.as_deref().unwrap_or("clients = \"full\"");
+        let admin = admin.as_deref().unwrap_or("listen = []");
         format!(
             "{top}\n[server]\nlisten = {listen}\nready_file = \"ready.json\"\n{server}\n[upstream]\n\
-             servers = {servers:?}\n{upstream}\n[hits]\n{hits}\n\n{rest}"
+             servers = {servers:?}\n{upstream}\n[hits]\n{hits}\n\n[admin]\n{admin}\n\n{rest}"
         )
     }
 }
@@ -162,6 +170,8 @@ pub struct Server {
     pub udp: Vec<SocketAddr>,
     /// TCP addresses, likewise.
     pub tcp: Vec<SocketAddr>,
+    /// Addresses of the admin listener, likewise.
+    pub http: Vec<SocketAddr>,
 }
 
 impl Server {
@@ -199,6 +209,7 @@ impl Server {
             match entry["transport"].as_str() {
                 Some("udp") => server.udp.push(address),
                 Some("tcp") => server.tcp.push(address),
+                Some("http") => server.http.push(address),
                 other => panic!("transport {other:?}"),
             }
         }
@@ -229,7 +240,7 @@ impl Server {
             }
         });
         let folder = Arc::clone(folder);
-        Self { child, stderr, reader: Some(reader), folder, udp: Vec::new(), tcp: Vec::new() }
+        Self { child, stderr, reader: Some(reader), folder, udp: Vec::new(), tcp: Vec::new(), http: Vec::new() }
     }
 
     /// What it has said so far.

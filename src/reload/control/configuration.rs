@@ -19,12 +19,14 @@ pub(super) struct Configuration {
     /// Of the content the settings in force are from.
     taken: Digest,
     unreadable: bool,
+    /// What was read last has problems.
+    wrong: bool,
 }
 
 impl Configuration {
     /// Nothing seen yet: the first look reads it, for it may have changed since the settings were read.
     pub(super) fn new(path: &Path) -> Self {
-        let mut new = Self { path: path.to_owned(), seen: None, taken: Digest::ZERO, unreadable: false };
+        let mut new = Self { path: path.to_owned(), seen: None, taken: Digest::ZERO, unreadable: false, wrong: false };
         // The settings were read a moment ago, most likely from this content.
         new.taken = new.digest().unwrap_or(Digest::ZERO);
         new
@@ -56,6 +58,7 @@ impl Configuration {
             return (None, true);
         }
         self.seen = Some(before);
+        self.wrong = read.is_err();
         let taken = std::mem::replace(&mut self.taken, before);
         match read {
             Ok(new) if new == *settings => (None, false),
@@ -75,6 +78,11 @@ impl Configuration {
                 (None, false)
             }
         }
+    }
+
+    /// The file cannot be used as it is.
+    pub(super) fn is_broken(&self) -> bool {
+        self.unreadable || self.wrong
     }
 
     /// Of the file as it is now.

@@ -61,6 +61,8 @@ pub struct Numbers {
     pub conflicts: u64,
     /// When one of them next changes its state or comes near its deadline.
     pub next_change: Option<UnixTime>,
+    /// The next deadline of one that is not over, met or not.
+    pub next_deadline: Option<UnixTime>,
     /// The first that are due or overdue, at most [`MAX_ALERTS`].
     pub alerts: Vec<OrderAlert>,
 }
@@ -111,6 +113,8 @@ impl Ledger {
         numbers.due = due.len() as u64 - numbers.overdue;
         numbers.alerts = due.iter().take(MAX_ALERTS).map(|due| due.alert(self, now)).collect();
         numbers.next_change = self.next_change(now, warn);
+        let deadlines = self.entries.iter().filter_map(|entry| entry.deadline(now));
+        numbers.next_deadline = deadlines.filter(|&deadline| deadline > now).min();
         numbers
     }
 

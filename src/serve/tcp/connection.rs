@@ -79,6 +79,7 @@ async fn read(
                     shared.upstreams.spawn(async move {
                         let _place = place;
                         if let Some(answer) = engine.resolve(&snapshot, &message, peer, &mut decider).await {
+                            decider.answered(peer, &answer);
                             // The client may have gone; then nobody wants the answer.
                             let _ = answers.send(framed(&answer)).await;
                         }
