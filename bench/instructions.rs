@@ -13,7 +13,7 @@ use std::time::Duration;
 use qalqan::cache::{self, Cache, Key};
 use qalqan::engine::{Decider, Peer, Verdict};
 use qalqan::event::Transport;
-use qalqan::hits::{self, Clients, HitLog};
+use qalqan::hits::{self, Clients, HitLog, Takers};
 use qalqan::limit::{Acl, Settings};
 use qalqan::name::NameBuf;
 use qalqan::policy::{Answer, AnswerMode, AnswerSettings, ListPolicy};
@@ -122,7 +122,7 @@ fn hit_log(folder: &tempfile::TempDir) -> HitLog {
         max_age: Duration::from_secs(86_400),
         keep: 1,
     };
-    HitLog::start(&settings).expect("a hit log")
+    HitLog::start(&settings, Takers::default()).expect("a hit log")
 }
 
 /// One list with an order, as `config.toml` would make it.

@@ -22,7 +22,7 @@ use crate::audit::{self, Audit, By, Event};
 use crate::config::Settings;
 use crate::engine::Engine;
 use crate::fetch;
-use crate::hits::{HitLog, HitLogError};
+use crate::hits::{HitLog, HitLogError, Takers};
 use crate::local::LocalError;
 use crate::net::{self, Passed};
 use crate::reload::{self, Clerk, Control, Loader, Target, Trigger};
@@ -229,7 +229,10 @@ fn build(settings: &Settings) -> Result<Parts, Vec<AppError>> {
         .as_ref()
         .and_then(Option::as_ref)
         .and_then(|_| open_audit(&settings.state_dir).map(Arc::new).map_err(|error| keep(AppError::Audit(error))).ok());
-    let hits = HitLog::start(&settings.hits).map(Arc::new).map_err(|error| keep(AppError::Hits(error))).ok();
+    let hits = HitLog::start(&settings.hits, Takers::default())
+        .map(Arc::new)
+        .map_err(|error| keep(AppError::Hits(error)))
+        .ok();
     if state.is_some() && bound.is_some() {
         let _ = fetch::first(settings.fetched().iter(), FIRST_FETCH);
     }

@@ -16,6 +16,9 @@ pub enum Transport {
 }
 
 impl Transport {
+    /// All of them.
+    pub const ALL: [Self; 2] = [Self::Udp, Self::Tcp];
+
     /// As it stands in the hit log and the ready file.
     pub fn as_str(self) -> &'static str {
         match self {
@@ -91,13 +94,15 @@ pub struct Hit<'a> {
     pub transport: Transport,
     /// RR type asked for.
     pub qtype: u16,
-    /// Whether the hit was enforced or only counted.
-    pub mode: Mode,
+    /// What became of the query.
+    pub outcome: Outcome,
     /// What the client got.
     pub answer: AnswerKind,
-    /// The number of the rule, if no other that could be seen matched: then [`Attribution::causes_of`] explains the
-    /// hit, and all others of that rule alike.
-    pub rule: Option<u32>,
+    /// The number of the rule that decided.
+    pub rule: u32,
+    /// No other that could be seen matched: then [`Attribution::causes_of`] explains the hit, and all others of that
+    /// rule alike.
+    pub alone: bool,
     /// The query name: lower-case wire bytes.
     pub name: &'a [u8],
     /// The name in an upstream's answer that matched, if it was not the query name.
@@ -113,6 +118,13 @@ pub trait Attribution: Send + Sync {
     /// The same for every name of which rule number `rule` was the only one seen to match; `None` if only
     /// [`Self::causes`] can say.
     fn causes_of(&self, rule: u32) -> Option<Vec<Cause>>;
+
+    /// How many rules there are: their numbers are all below.
+    fn rules(&self) -> u32;
+
+    /// What can be said of a hit of which only the rule that decided is known: what became of the query, and the
+    /// rules that must have matched (of an exception, itself alone). `None`: there is no such rule.
+    fn causes_at(&self, rule: u32) -> Option<(Outcome, Vec<Cause>)>;
 }
 
 /// One rule that matched.
@@ -139,6 +151,16 @@ pub enum Outcome {
     Shadow,
     /// Would have been, but an allow rule covers the name.
     Excepted,
+}
+
+impl From<Mode> for Outcome {
+    /// Of a query that a list of this mode blocks.
+    fn from(mode: Mode) -> Self {
+        match mode {
+            Mode::Enforce => Self::Blocked,
+            Mode::Shadow => Self::Shadow,
+        }
+    }
 }
 
 impl Outcome {
@@ -192,4 +214,91 @@ pub trait Sink: Send {
 
     /// No hit will come any more.
     fn finish(&mut self, now: Now);
+}
+
+/// Counts every hit, on the same thread as [`Sink`]s. It must not wait either, but may ask for some to be counted later.
+pub trait Count: Send {
+    /// One hit, and why it matched. False: there is no room for another subject now. Its [`Form`] is counted then,
+    /// and the hit itself comes again through [`Self::unexamined`].
+    fn take(&mut self, hit: &Hit<'_>, why: &Arc<Why>) -> bool;
+
+    /// So many hits of which nothing else is known. False: there is no room now, they are kept and come again.
+    fn unexamined(&mut self, why: &Arc<Why>, hits: u64, now: Now) -> bool;
+
+    /// So many hits of one form that [`Self::take`] is not shown.
+    fn forms(&mut self, form: Form, hits: u64, now: Now);
+
+    /// See [`Sink::rest`].
+    fn rest(&mut self, now: Now);
+
+    /// No hit will come any more. It may wait for a second.
+    fn finish(&mut self, now: Now);
+}
+
+/// How a query was asked and what became of it: what hits are counted by beside their subject.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Form {
+    /// What became of the query.
+    pub outcome: Outcome,
+    /// RR type asked for; [`Self::OTHER_TYPE`] for all from [`Self::TYPES`] up, which nobody but who tries it out asks for.
+    pub qtype: u16,
+    /// What the client got.
+    pub answer: AnswerKind,
+    /// How it asked.
+    pub transport: Transport,
+}
+
+impl Form {
+    /// RR types counted apart; the registry of ordinary types ends far below.
+    pub const TYPES: u16 = 511;
+    /// Stands for every other type: the number 65535 is reserved.
+    pub const OTHER_TYPE: u16 = u16::MAX;
+    /// How many forms there are.
+    pub const ALL: usize = (Self::TYPES as usize + 1) * Self::PER_TYPE;
+    /// Forms of one type.
+    const PER_TYPE: usize = Outcome::ALL.len() * AnswerKind::ALL.len() * Transport::ALL.len();
+
+    /// That of a hit.
+    pub fn of(hit: &Hit<'_>) -> Self {
+        Self::new(hit.outcome, hit.qtype, hit.answer, hit.transport)
+    }
+
+    /// From its parts.
+    pub fn new(outcome: Outcome, qtype: u16, answer: AnswerKind, transport: Transport) -> Self {
+        let qtype = if qtype < Self::TYPES { qtype } else { Self::OTHER_TYPE };
+        Self { outcome, qtype, answer, transport }
+    }
+
+    /// Its place among all forms.
+    pub fn place(self) -> usize {
+        let qtype = usize::from(self.qtype.min(Self::TYPES));
+        let answer =
+            (qtype * Outcome::ALL.len() + self.outcome as usize) * AnswerKind::ALL.len() + self.answer as usize;
+        answer * Transport::ALL.len() + self.transport as usize
+    }
+
+    /// The form at a place; places past the last are those before again.
+    pub fn at(place: usize) -> Self {
+        let transport = Transport::ALL[place % Transport::ALL.len()];
+        let place = place / Transport::ALL.len();
+        let answer = AnswerKind::ALL[place % AnswerKind::ALL.len()];
+        let place = place / AnswerKind::ALL.len();
+        let outcome = Outcome::ALL[place % Outcome::ALL.len()];
+        Self::new(outcome, u16::try_from(place / Outcome::ALL.len()).unwrap_or(Self::OTHER_TYPE), answer, transport)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_form_has_a_place_of_its_own() {
+        for place in 0..Form::ALL {
+            assert_eq!(Form::at(place).place(), place);
+        }
+        let form = |qtype| Form::new(Outcome::Excepted, qtype, AnswerKind::Passed, Transport::Tcp);
+        assert_eq!((form(510).qtype, form(511).qtype, form(u16::MAX).qtype), (510, u16::MAX, u16::MAX));
+        assert_eq!(form(u16::MAX).place(), Form::ALL - 1);
+    }
 }

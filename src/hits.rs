@@ -1,13 +1,18 @@
-//! The hit log: JSON lines, written off the query path, rotated by size and age.
+//! Hits on their way from those who answer to those who want to know: the hit log's file, statistics, streams.
 //!
 //! Workers put a [`Hit`] into a ring of their own and go on; one thread takes the hits out, asks the snapshot
-//! that decided which rules and orders they rest on, and appends whole lines. What cannot be taken or written is counted,
-//! never waited for. docs/hits.md tells operators what a line holds.
+//! that decided which rules and orders they rest on, and hands them on: to the file of JSON lines, rotated by size and age,
+//! which docs/hits.md tells operators about; to one that counts them ([`Count`]); to others ([`Sink`]). A hit that cannot
+//! be taken is counted all the same (its rule and form, but not who asked); a line that cannot be written is counted as
+//! dropped. Nothing is waited for.
 
+mod attribution;
 mod client;
 mod file;
 mod line;
 mod name;
+mod overflow;
+mod pump;
 mod reason;
 mod ring;
 mod rotate;
@@ -21,19 +26,21 @@ use std::io;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, sync_channel};
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 use std::thread::{JoinHandle, Thread};
 use std::time::Duration;
 
-use crate::event::{Attribution, Hit};
+use crate::event::{Attribution, Count, Form, Hit, Outcome, Sink};
 use crate::util::Now;
+use attribution::Attributions;
 use file::LogFile;
-use reason::Attributions;
+use overflow::{Rest, Table};
+use pump::Pump;
 use ring::{Consumer, Producer, ring};
 use writer::Writer;
 
 /// Words of a ring, 1 MiB: 18,000 hits of ordinary names and 3,600 of the longest. At 200,000 hits a second there are 70 ms
-/// from when the writer is woken (a quarter is full) to the first hit that finds no room.
+/// from when the pump is woken (a quarter is full) to the first hit that finds no room.
 const RING: usize = 1 << 17;
 /// How long the hits still in the rings are written for when the log is closed.
 const DRAIN: Duration = Duration::from_secs(2);
@@ -68,14 +75,23 @@ pub struct Settings {
     pub keep: usize,
 }
 
-/// The hit log of a running server. Dropping it closes it.
+/// Who takes hits, beside the file.
+#[derive(Default)]
+pub struct Takers {
+    /// Counts every one of them.
+    pub count: Option<Box<dyn Count>>,
+    /// Take those that find room.
+    pub sinks: Vec<Box<dyn Sink>>,
+}
+
+/// The hit log of a running server, and all else that takes hits. Dropping it closes it.
 #[derive(Debug)]
 pub struct HitLog {
     shared: Arc<Shared>,
     thread: Option<Running>,
 }
 
-/// The writer thread, and how it says that it is done.
+/// The pump's thread, and how it says that it is done.
 #[derive(Debug)]
 struct Running {
     handle: JoinHandle<()>,
@@ -83,27 +99,53 @@ struct Running {
     done: Mutex<Receiver<()>>,
 }
 
-/// What the owner, the senders and the writer thread all hold.
+/// What the owner, the senders and the pump all hold.
 #[derive(Debug, Default)]
 struct Shared {
     counters: Arc<Counters>,
     attributions: Attributions,
-    /// Rings the writer has not taken over yet; `None` when it takes no more.
+    /// Rings the pump has not taken over yet; `None` when it takes no more.
     new_rings: Mutex<Option<Vec<Consumer>>>,
     /// The ring of all senders that are clones.
     common: Mutex<Option<Producer>>,
     /// Whom a ring wakes.
-    writer: OnceLock<Thread>,
+    pump: OnceLock<Thread>,
     closing: AtomicBool,
+    wants: Wants,
+    /// What could only be counted and has no place in a generation's table.
+    rest: Rest,
+}
+
+/// What is done with hits.
+#[derive(Clone, Copy, Debug, Default)]
+struct Wants {
+    /// There is a file.
+    lines: bool,
+    /// Every hit is to be counted.
+    counts: bool,
+    /// Words of a ring.
+    ring: usize,
 }
 
 impl Shared {
     /// A new ring, if there is somebody to read it.
     fn ring(&self) -> Option<Producer> {
         let mut rings = self.new_rings();
-        let (producer, consumer) = ring(RING, self.writer.get().cloned());
+        let (producer, consumer) = ring(self.wants.ring, self.pump.get().cloned());
         rings.as_mut()?.push(consumer);
         Some(producer)
+    }
+
+    /// Has a hit that is explained already counted by number.
+    fn count_later(&self, hit: &Hit<'_>) {
+        self.count_in(&self.attributions.table(hit.generation), hit);
+    }
+
+    /// Counts a hit in this table, or else as one that nobody can explain.
+    fn count_in(&self, table: &Weak<Table>, hit: &Hit<'_>) {
+        if !table.upgrade().is_some_and(|table| table.add(hit.rule, 1)) {
+            self.rest.add_unknown(hit.outcome, 1);
+        }
     }
 
     /// The lock is only ever held for a moment.
@@ -113,41 +155,53 @@ impl Shared {
 }
 
 impl HitLog {
-    /// Opens the file for appending and starts the writer. With no file configured there is no thread, and every
+    /// Opens the file for appending and starts the thread. With nobody who wants hits there is no thread, and every
     /// hit is taken and forgotten.
     ///
     /// # Errors
     /// The file cannot be opened, is something other than a file, or no thread can be started.
-    pub fn start(settings: &Settings) -> Result<Self, HitLogError> {
-        let shared = Arc::new(Shared::default());
-        let Some(path) = &settings.file else { return Ok(Self { shared, thread: None }) };
-        let file = LogFile::open(path, settings, Arc::clone(&shared.counters), Now::read())
-            .map_err(|source| HitLogError::Open { path: path.clone(), source })?;
+    pub fn start(settings: &Settings, takers: Takers) -> Result<Self, HitLogError> {
+        Self::with_rings(settings, takers, RING)
+    }
+
+    /// The same with rings of so many words, which tests choose.
+    fn with_rings(settings: &Settings, takers: Takers, ring: usize) -> Result<Self, HitLogError> {
+        let wants = Wants { lines: settings.file.is_some(), counts: takers.count.is_some(), ring };
+        let shared = Arc::new(Shared { wants, ..Shared::default() });
+        if !wants.lines && !wants.counts && takers.sinks.is_empty() {
+            return Ok(Self { shared, thread: None });
+        }
+        let open = |path: &PathBuf| {
+            let file = LogFile::open(path, settings, Arc::clone(&shared.counters), Now::read())
+                .map_err(|source| HitLogError::Open { path: path.clone(), source })?;
+            Ok(Writer::new(Arc::clone(&shared.counters), file, settings.clients))
+        };
+        let writer = settings.file.as_ref().map(open).transpose()?;
         *shared.new_rings() = Some(Vec::new());
-        let writer = Writer::new(Arc::clone(&shared), file, settings.clients);
+        let pump = Pump::new(Arc::clone(&shared), writer, takers);
         let (finished, done) = sync_channel(1);
         let run = move || {
-            writer.run();
+            pump.run();
             // Nobody waiting any more is no concern of this thread.
             let _ = finished.try_send(());
         };
         let handle = std::thread::Builder::new().name("hits".into()).spawn(run).map_err(HitLogError::Thread)?;
         // Nobody can have set it before.
-        let _ = shared.writer.set(handle.thread().clone());
+        let _ = shared.pump.set(handle.thread().clone());
         Ok(Self { shared, thread: Some(Running { handle, done: Mutex::new(done) }) })
     }
 
     /// For one worker, with a ring of its own.
     pub fn sender(&self) -> HitSender {
         let way = if self.thread.is_some() { Way::New } else { Way::Off };
-        HitSender { shared: Arc::clone(&self.shared), way }
+        HitSender { shared: Arc::clone(&self.shared), way, table: (0, Weak::new()) }
     }
 
     /// Makes known who explains the hits of `generation`; the newest eight are remembered, and
     /// each for some seconds after the next. Call it before the
     /// snapshot is published, or its first hits are explained by the one before.
     pub fn announce(&self, generation: u64, attribution: Arc<dyn Attribution>) {
-        // With no log nobody asks, and nobody would forget.
+        // With no thread nobody asks, and nobody would forget.
         if self.thread.is_some() {
             self.shared.attributions.announce(generation, attribution);
         }
@@ -163,8 +217,8 @@ impl HitLog {
         Arc::clone(&self.shared.counters)
     }
 
-    /// Writes what is in the rings (for at most two seconds) and ends the thread. Stop the workers first: what they
-    /// send from now on is counted as dropped.
+    /// Hands on what is in the rings (lines for at most two seconds) and ends the thread. Stop the workers first: what
+    /// they send from now on is counted as dropped.
     pub fn close(mut self) -> HitLogCounters {
         self.finish();
         self.counters()
@@ -198,12 +252,14 @@ impl Drop for HitLog {
 pub struct HitSender {
     shared: Arc<Shared>,
     way: Way,
+    /// Where hits are counted that find no room, and of which generation.
+    table: (u64, Weak<Table>),
 }
 
 /// Where the hits of a [`HitSender`] go.
 #[derive(Debug)]
 enum Way {
-    /// Nowhere: there is no log.
+    /// Nowhere: nobody wants them.
     Off,
     /// Into a ring that the first hit will make.
     New,
@@ -218,15 +274,16 @@ enum Way {
 impl Clone for HitSender {
     fn clone(&self) -> Self {
         let way = if matches!(self.way, Way::Off) { Way::Off } else { Way::Common };
-        Self { shared: Arc::clone(&self.shared), way }
+        Self { shared: Arc::clone(&self.shared), way, table: (0, Weak::new()) }
     }
 }
 
 impl HitSender {
-    /// Hands a hit over; false if the ring was full or the log is closed, which is counted.
+    /// Hands a hit over; false if the ring was full or the log is closed: then no line is written, and the hit is only
+    /// counted.
     ///
     /// Takes no lock unless this is a clone. The first hit of a worker makes its ring, and one that fills a quarter of
-    /// it wakes the writer.
+    /// it wakes the pump.
     pub fn send(&mut self, hit: &Hit<'_>) -> bool {
         let taken = match &mut self.way {
             Way::Off => true,
@@ -245,9 +302,26 @@ impl HitSender {
             Way::Closed => false,
         };
         if !taken {
-            self.shared.counters.dropped_full.fetch_add(1, Ordering::Relaxed);
+            self.overflow(hit);
         }
         taken
+    }
+
+    /// Counts a hit that cannot be handed over.
+    #[cold]
+    fn overflow(&mut self, hit: &Hit<'_>) {
+        let shared = &self.shared;
+        if shared.wants.lines && hit.outcome != Outcome::Excepted {
+            shared.counters.dropped_full.fetch_add(1, Ordering::Relaxed);
+        }
+        if !shared.wants.counts {
+            return;
+        }
+        if self.table.0 != hit.generation || self.table.1.strong_count() == 0 {
+            self.table = (hit.generation, shared.attributions.table(hit.generation));
+        }
+        shared.rest.add(Form::of(hit));
+        shared.count_in(&self.table.1, hit);
     }
 }
 

@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use crate::event::{Attribution, Cause};
+use crate::event::{Attribution, Cause, Outcome};
 use crate::limit::Acl;
 use crate::name::NameBuf;
 use crate::policy::{Blocked, ListPolicy};
@@ -239,6 +239,41 @@ impl Attribution for Snapshot {
         let list = found.iter().find(|other| other.id == rule)?.list;
         found.retain(|other| other.list == list);
         Some(self.explain(&buf, found))
+    }
+
+    fn rules(&self) -> u32 {
+        self.set.size().rules as u32
+    }
+
+    fn causes_at(&self, rule: u32) -> Option<(Outcome, Vec<Cause>)> {
+        if rule >= self.rules() {
+            return None;
+        }
+        let named = self.set.rule(rule);
+        let pattern = named.name();
+        let mut below = u8::from(named.kind.scope != Scope::Exact);
+        let mut buf = NameBuf::new();
+        // What covers some name below the pattern because it stands on it or above: rules that the hit must have met,
+        // whatever the name was. An exact rule beside it is not among them.
+        if below == 0 || buf.set_wire(&[b"\x01a", pattern.wire()].concat()).is_err() {
+            below = 0;
+            buf.set_wire(pattern.wire()).ok()?;
+        }
+        let mut found = Vec::new();
+        self.set.all(&buf, |other| found.extend((other.below >= below).then_some(other)));
+        let decided = *found.iter().find(|other| other.id == rule)?;
+        let mode = self.lists[usize::from(decided.list)].mode;
+        if decided.kind.effect == Effect::Allow || is_passthru(&decided) {
+            return Some((Outcome::Excepted, self.explain(&buf, vec![decided])));
+        }
+        found.retain(|other| {
+            let list = &self.lists[usize::from(other.list)];
+            // On the pattern itself it need not have matched.
+            let only_below = other.kind.scope == Scope::Below && named.kind.scope == Scope::Subtree;
+            let may_miss = only_below && other.below == below;
+            list.mode == mode && other.kind.effect != Effect::Allow && !may_miss && !goes_before(other, &decided)
+        });
+        Some((mode.into(), self.explain(&buf, found)))
     }
 }
 

@@ -1,5 +1,9 @@
 //! Exact counters: one block a worker and one for all others, added up off the query path.
 
+mod delta;
+
+pub use delta::{Clients, Delta, Kind, Of, Row};
+
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};

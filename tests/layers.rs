@@ -45,7 +45,7 @@ const OWNERS: &[(&str, &[&str])] = &[
     ("csv", &["list", "cli::audit"]),
     ("encoding_rs", &["list"]),
     ("flate2", &["fetch"]),
-    ("foldhash", &["set", "cache", "limit", "local", "hits", "gate"]),
+    ("foldhash", &["set", "cache", "limit", "local", "hits", "gate", "stats"]),
     ("hickory-proto", &["upstream", "local", "list::rpz", "cli::why"]),
     ("hickory-resolver", &["upstream"]),
     ("hickory-server", &["local"]),

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use qalqan::cache::{Cache, Key};
 use qalqan::engine::{Decider, Peer, Verdict};
 use qalqan::event::Transport;
-use qalqan::hits::{self, Clients, HitLog};
+use qalqan::hits::{self, Clients, HitLog, Takers};
 use qalqan::limit::{Acl, Settings};
 use qalqan::name::{Name, NameBuf};
 use qalqan::policy::{Answer, AnswerMode, AnswerSettings, ListPolicy};
@@ -100,14 +100,14 @@ fn a_decided_query_allocates_nothing() {
     let acl = Acl::new(&Settings { allow_from: vec!["127.0.0.0/8".parse().expect("a block")] });
     let snapshot = Snapshot::compile(1, policies, parts, acl, UnixTime(0)).expect("few rules");
     let folder = tempfile::tempdir().expect("a folder");
-    let log = HitLog::start(&hits::Settings {
+    let settings = hits::Settings {
         file: Some(folder.path().join("hits.jsonl")),
         clients: Clients::Full,
         max_size: 1 << 30,
         max_age: std::time::Duration::from_secs(86_400),
         keep: 1,
-    })
-    .expect("a hit log");
+    };
+    let log = HitLog::start(&settings, Takers::default()).expect("a hit log");
     let cache = Arc::new(cache());
     let (refresh, _wanted) = tokio::sync::mpsc::channel(1);
     let mut decider =

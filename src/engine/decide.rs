@@ -6,7 +6,7 @@ use std::sync::Arc;
 use tokio::sync::mpsc;
 
 use crate::cache::{Age, Asked as CacheAsked, Cache, Key};
-use crate::event::{AnswerKind, Hit, Transport};
+use crate::event::{AnswerKind, Hit, Outcome, Transport};
 use crate::hits::HitSender;
 use crate::name::NameBuf;
 use crate::policy::{Asked, Respond, respond};
@@ -169,8 +169,10 @@ impl Decider {
             self.log(snapshot, found, peer, &query, AnswerKind::Passed, now);
         }
         let Some(found) = decision.blocked() else {
-            if now.is_some() && decision.excepted() {
-                self.count(Counter::Excepted);
+            if let Some(now) = now.filter(|_| decision.excepted())
+                && let Some(rule) = decision.allow.or(decision.block)
+            {
+                self.except(snapshot, &rule, peer, &query, now);
             }
             return Look::Forward { query, excepted: decision.allow.is_some() || decision.excepted() };
         };
@@ -212,6 +214,29 @@ impl Decider {
     fn log(&mut self, snapshot: &Snapshot, found: Found<'_>, peer: Peer, query: &Query, answer: AnswerKind, now: Now) {
         let list = &snapshot.lists()[usize::from(found.rule.list)];
         self.counters.hit(list.slot, list.mode, answer);
+        self.send(snapshot, found, list.mode.into(), peer, query, answer, now);
+    }
+
+    /// Counts a query that `rule` excepted, and hands it to who counts such.
+    #[cold]
+    fn except(&mut self, snapshot: &Snapshot, rule: &Match<'_>, peer: Peer, query: &Query, now: Now) {
+        self.counters.bump(Counter::Excepted);
+        let found = Found { rule, alone: false, target: None };
+        self.send(snapshot, found, Outcome::Excepted, peer, query, AnswerKind::Passed, now);
+    }
+
+    /// Hands a hit to those who take hits.
+    #[expect(clippy::too_many_arguments, reason = "these are the fields of a hit")]
+    fn send(
+        &mut self,
+        snapshot: &Snapshot,
+        found: Found<'_>,
+        outcome: Outcome,
+        peer: Peer,
+        query: &Query,
+        answer: AnswerKind,
+        now: Now,
+    ) {
         let Some(log) = &mut self.hits else { return };
         let sent = log.send(&Hit {
             unix_ms: now.unix_ms,
@@ -219,9 +244,10 @@ impl Decider {
             client: peer.address.ip().to_canonical(),
             transport: peer.transport,
             qtype: query.qtype,
-            mode: list.mode,
+            outcome,
             answer,
-            rule: found.alone.then_some(found.rule.id),
+            rule: found.rule.id,
+            alone: found.alone,
             name: self.name.wire(),
             target: found.target.map(NameBuf::wire),
         });

@@ -5,28 +5,27 @@ use jiff::Timestamp;
 use super::Clients;
 use super::client::Shown;
 use super::name::push_name;
-use super::reason::{Attributions, Reasons};
 use super::rrtype::type_name;
 use crate::event::{Hit, Transport};
 
 /// Writes lines, with the memory that takes.
 pub(super) struct Lines {
     clients: Shown,
-    reasons: Reasons,
     time: Time,
 }
 
 impl Lines {
     /// With nothing remembered.
     pub(super) fn new(clients: Clients) -> Self {
-        Self { clients: Shown::new(clients), reasons: Reasons::default(), time: Time::default() }
+        Self { clients: Shown::new(clients), time: Time::default() }
     }
 
     /// Appends the line of `hit`, newline included; the order of the fields here is their order in the file.
     ///
     /// A busy server writes a hundred thousand lines a second beside its workers, so what a rule always says was made
-    /// into JSON once ([`Reasons`]), as was how a client is shown, and the rest is put together by hand.
-    pub(super) fn push(&mut self, hit: &Hit<'_>, attributions: &Attributions, out: &mut Vec<u8>) {
+    /// into JSON once ([`Known::fields`](super::reason::Known), `fields` here), as was how a client is shown, and the
+    /// rest is put together by hand.
+    pub(super) fn push(&mut self, hit: &Hit<'_>, fields: &[u8], out: &mut Vec<u8>) {
         out.extend_from_slice(b"{\"time\":\"");
         out.extend_from_slice(self.time.show(hit.unix_ms).as_bytes());
         out.extend_from_slice(b"\",\"client\":");
@@ -43,14 +42,9 @@ impl Lines {
             push_name(target, out);
         }
         out.extend_from_slice(b"\",");
-        self.reasons.push(hit, attributions, out);
+        out.extend_from_slice(fields);
         out.extend_from_slice(hit.answer.as_str().as_bytes());
         out.extend_from_slice(b"\"}\n");
-    }
-
-    /// To be called when no hit is there for the moment: lets go of the snapshot that explained the last ones.
-    pub(super) fn rest(&mut self) {
-        self.reasons.rest();
     }
 }
 
@@ -97,7 +91,9 @@ mod tests {
     use serde_json::Value;
 
     use super::*;
-    use crate::event::{AnswerKind, Attribution, Cause, Transport};
+    use crate::event::{AnswerKind, Attribution, Cause, Outcome, Transport};
+    use crate::hits::attribution::Attributions;
+    use crate::hits::reason::Reasons;
     use crate::hits::tests::order;
     use crate::rule::Mode;
 
@@ -112,6 +108,14 @@ mod tests {
         fn causes_of(&self, rule: u32) -> Option<Vec<Cause>> {
             (rule == 7).then(|| self.0.clone())
         }
+
+        fn rules(&self) -> u32 {
+            8
+        }
+
+        fn causes_at(&self, rule: u32) -> Option<(Outcome, Vec<Cause>)> {
+            self.causes_of(rule).map(|causes| (Outcome::Blocked, causes))
+        }
     }
 
     fn hit(name: &[u8]) -> Hit<'_> {
@@ -121,9 +125,10 @@ mod tests {
             client: [192, 0, 2, 7].into(),
             transport: Transport::Udp,
             qtype: 65,
-            mode: Mode::Enforce,
+            outcome: Outcome::Blocked,
             answer: AnswerKind::Sinkhole,
-            rule: None,
+            rule: 0,
+            alone: false,
             name,
             target: None,
         }
@@ -133,7 +138,7 @@ mod tests {
         let attributions = Attributions::default();
         attributions.announce(1, Arc::new(Always(causes)));
         let mut out = Vec::new();
-        Lines::new(Clients::Full).push(hit, &attributions, &mut out);
+        Reasons::new(true).of(hit, &attributions, |known| Lines::new(Clients::Full).push(hit, &known.fields, &mut out));
         String::from_utf8(out).expect("UTF-8")
     }
 
@@ -220,7 +225,10 @@ mod tests {
             });
             fields.push(("also", format!("[{}]", also.collect::<Vec<_>>().join(","))));
         }
-        fields.extend([("mode", json(hit.mode.to_string())), ("answer", json(hit.answer.as_str()))]);
+        fields.extend([
+            ("mode", json(if hit.outcome == Outcome::Shadow { "shadow" } else { "enforce" })),
+            ("answer", json(hit.answer.as_str())),
+        ]);
         let fields: Vec<_> = fields.into_iter().map(|(name, value)| format!("\"{name}\":{value}")).collect();
         format!("{{{}}}\n", fields.join(","))
     }
@@ -321,7 +329,7 @@ mod tests {
             let attributions = Attributions::default();
             attributions.announce(1, Arc::new(Always(causes.clone())));
             // One writer for all, or nothing would be remembered.
-            let mut lines = Lines::new(Clients::Full);
+            let (mut lines, mut reasons) = (Lines::new(Clients::Full), Reasons::new(true));
             for ((name, target, rule), (qtype, answer, [tcp, shadow, v6]), (unix_ms, host)) in &hits {
                 let hit = Hit {
                     unix_ms: *unix_ms,
@@ -329,15 +337,16 @@ mod tests {
                     client: if *v6 { [*host; 16].into() } else { [192, 0, 2, *host].into() },
                     transport: if *tcp { Transport::Tcp } else { Transport::Udp },
                     qtype: *qtype,
-                    mode: if *shadow { Mode::Shadow } else { Mode::Enforce },
+                    outcome: if *shadow { Outcome::Shadow } else { Outcome::Blocked },
                     answer: AnswerKind::ALL[*answer],
-                    rule: *rule,
+                    rule: rule.unwrap_or(0),
+                    alone: rule.is_some(),
                     name,
                     target: target.as_deref(),
                 };
                 let mut out = b"before".to_vec();
-                lines.push(&hit, &attributions, &mut out);
-                lines.rest();
+                reasons.of(&hit, &attributions, |known| lines.push(&hit, &known.fields, &mut out));
+                reasons.rest();
                 prop_assert_eq!(String::from_utf8(out).expect("UTF-8"), format!("before{}", slow(&hit, &causes)));
             }
         }

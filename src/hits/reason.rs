@@ -1,205 +1,214 @@
 //! Why a name matched: asked of the snapshot that decided, and remembered for names that are asked for often.
 
-use std::collections::{HashMap, VecDeque};
-use std::fmt;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
+use std::collections::HashMap;
+use std::sync::Arc;
 
 use foldhash::fast::RandomState;
 use serde::Serialize;
 
-use crate::event::{Attribution, Cause, Hit};
-use crate::rule::Mode;
+use super::attribution::{Attributions, Source};
+use crate::event::{Cause, Hit, Outcome, Subject, Why};
+use crate::rule::{Mode, Order};
 
-/// Generations that are remembered; a hit is written long before that many reloads have passed.
-const GENERATIONS: usize = 8;
 /// Rules and names whose reasons are remembered: more than most blocklists see in an hour …
 const REMEMBERED: usize = 16_384;
 /// … unless they are long.
-const REMEMBERED_BYTES: usize = 8 << 20;
+const REMEMBERED_BYTES: usize = 10 << 20;
 /// Rules of one hit that are written out; further ones still give their orders.
 const MAX_RULES: usize = 256;
 
-/// How long a generation is remembered after the next one has come. Its last hits are written long before, and
-/// until then a snapshot of a million names is held for nothing else.
-const LATE: Duration = Duration::from_secs(5);
-
-/// The attributions of the newest snapshots, oldest first.
-#[derive(Default)]
-pub(super) struct Attributions(Mutex<VecDeque<Announced>>);
-
-/// One of them.
-struct Announced {
-    generation: u64,
-    attribution: Arc<dyn Attribution>,
-    at: Instant,
-}
-
-impl fmt::Debug for Attributions {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Attributions")
-    }
-}
-
-impl Attributions {
-    /// Adds one, forgetting the oldest if there are too many.
-    pub(super) fn announce(&self, generation: u64, attribution: Arc<dyn Attribution>) {
-        let mut known = self.lock();
-        known.retain(|other| other.generation != generation);
-        known.push_back(Announced { generation, attribution, at: Instant::now() });
-        if known.len() > GENERATIONS {
-            known.pop_front();
-        }
-    }
-
-    /// Forgets those whose time has passed by `now`.
-    pub(super) fn forget_late(&self, now: Instant) {
-        loop {
-            let mut known = self.lock();
-            if known.get(1).is_none_or(|next| now.saturating_duration_since(next.at) < LATE) {
-                return;
-            }
-            let late = known.pop_front();
-            // Dropping a large snapshot takes a while, in which the publisher need not wait.
-            drop(known);
-            drop(late);
-        }
-    }
-
-    /// That of `generation`, or else the newest, with its own generation.
-    fn of(&self, generation: u64) -> Option<(u64, Arc<dyn Attribution>)> {
-        let known = self.lock();
-        let found = known.iter().find(|other| other.generation == generation).or_else(|| known.back())?;
-        Some((found.generation, Arc::clone(&found.attribution)))
-    }
-
-    /// The lock is only ever held for a moment here.
-    fn lock(&self) -> MutexGuard<'_, VecDeque<Announced>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
 /// The part of a line that says which rules and orders a hit rests on.
 #[derive(Debug, Default, PartialEq, Serialize)]
-pub(super) struct Reason {
-    /// The rule that decided; `None` if no snapshot knows the hit any more.
+struct Reason<'a> {
+    /// The rule that decided; all `None` if no snapshot knows the hit any more.
     #[serde(flatten)]
-    pub(super) first: First,
+    first: First<'a>,
     /// All distinct orders of all rules.
-    pub(super) orders: Vec<String>,
+    orders: Vec<&'a str>,
     /// The other rules.
     #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub(super) also: Vec<Also>,
+    also: Vec<Also<'a>>,
 }
 
 /// The rule that decided.
 #[derive(Debug, Default, PartialEq, Serialize)]
-pub(super) struct First {
-    pub(super) list: Option<String>,
-    pub(super) rule: Option<String>,
-    pub(super) line: Option<u32>,
-    pub(super) file: Option<String>,
+struct First<'a> {
+    list: Option<&'a str>,
+    rule: Option<&'a str>,
+    line: Option<u32>,
+    file: Option<&'a str>,
 }
 
 /// A further rule that matched.
 #[derive(Debug, PartialEq, Serialize)]
-pub(super) struct Also {
-    list: String,
-    rule: String,
+struct Also<'a> {
+    list: &'a str,
+    rule: &'a str,
     line: u32,
-    file: String,
-    orders: Vec<String>,
+    file: &'a str,
+    orders: Vec<&'a str>,
 }
 
-impl Reason {
+impl<'a> Reason<'a> {
     /// From what the snapshot says.
-    fn new(causes: Vec<Cause>) -> Self {
+    fn new(causes: &'a [Cause]) -> Self {
         let mut reason = Self::default();
-        for (at, cause) in causes.into_iter().enumerate() {
-            let Cause { list, file, line, rule, orders } = cause;
-            let orders: Vec<String> = orders.iter().map(|order| order.id.clone()).collect();
+        for (at, Cause { list, file, line, rule, orders }) in causes.iter().enumerate() {
+            let orders: Vec<&str> = orders.iter().map(|order| order.id.as_str()).collect();
             for order in &orders {
                 if !reason.orders.contains(order) {
-                    reason.orders.push(order.clone());
+                    reason.orders.push(order);
                 }
             }
             if at == 0 {
-                reason.first = First { list: Some(list), rule: Some(rule), line: Some(line), file: Some(file) };
+                reason.first = First { list: Some(list), rule: Some(rule), line: Some(*line), file: Some(file) };
             } else if at < MAX_RULES {
-                reason.also.push(Also { list, rule, line, file, orders });
+                reason.also.push(Also { list, rule, line: *line, file, orders });
             }
         }
         reason
     }
 }
 
-/// Reasons that were asked for, as they stand in a line. What rests on one rule is remembered by that rule, whatever name
-/// below it was asked for; what rests on more, by name.
-#[derive(Default)]
+/// Reasons that were asked for, as those who take hits want them. What rests on one rule is remembered by that rule,
+/// whatever name below it was asked for; what rests on more, by name.
 pub(super) struct Reasons {
     rules: HashMap<u32, Known, RandomState>,
     names: HashMap<Box<[u8]>, Known, RandomState>,
+    /// Of hits of which nothing but the rule that decided is known, and of exceptions.
+    decided: HashMap<u32, Known, RandomState>,
+    /// Of hits that nobody can explain, by outcome.
+    unknown: [Option<Known>; Outcome::ALL.len()],
     /// Octets of what is remembered, about.
     bytes: usize,
     /// Who explains the hits at hand.
     source: Option<Source>,
+    /// Whether anybody wants JSON.
+    json: bool,
+    /// How many were made.
+    made: u64,
 }
 
-/// A generation and its attribution.
-type Source = (u64, Arc<dyn Attribution>);
-
 /// A remembered reason and what it holds for.
-struct Known {
+pub(super) struct Known {
     /// `None`: nobody was there to explain it.
     generation: Option<u64>,
-    mode: Mode,
-    fields: Box<[u8]>,
+    outcome: Outcome,
+    /// The reason.
+    pub(super) why: Arc<Why>,
+    /// As it stands in a line: the fields of [`Reason`], the mode, and all of the answer but its value.
+    pub(super) fields: Box<[u8]>,
 }
 
 impl Known {
     /// Whether it is the reason of such a hit.
-    fn is(&self, generation: Option<u64>, mode: Mode) -> bool {
-        self.generation == generation && self.mode == mode
+    fn is(&self, generation: Option<u64>, outcome: Outcome) -> bool {
+        self.generation == generation && self.outcome == outcome
     }
 }
 
 impl Reasons {
-    /// Appends why `hit` matched: the fields of [`Reason`], the mode, and all of the answer but its value.
-    pub(super) fn push(&mut self, hit: &Hit<'_>, from: &Attributions, out: &mut Vec<u8>) {
+    /// With nothing remembered; `json`: somebody wants [`Known::fields`].
+    pub(super) fn new(json: bool) -> Self {
+        Self {
+            rules: HashMap::default(),
+            names: HashMap::default(),
+            decided: HashMap::default(),
+            unknown: [const { None }; Outcome::ALL.len()],
+            bytes: 0,
+            source: None,
+            json,
+            made: 0,
+        }
+    }
+
+    /// Shows `then` why `hit` matched.
+    pub(super) fn of<R>(&mut self, hit: &Hit<'_>, from: &Attributions, then: impl FnOnce(&Known) -> R) -> R {
+        let mode = match hit.outcome {
+            Outcome::Blocked => Mode::Enforce,
+            Outcome::Shadow => Mode::Shadow,
+            Outcome::Excepted => return self.of_decided((hit.generation, hit.rule), Some(hit.outcome), from, then),
+        };
         let name = hit.target.unwrap_or(hit.name);
-        if let Some(rule) = hit.rule
-            && hit.target.is_none()
-        {
-            if let Some(known) = self.rules.get(&rule)
-                && known.is(Some(hit.generation), hit.mode)
+        if hit.alone && hit.target.is_none() {
+            if let Some(known) = self.rules.get(&hit.rule)
+                && known.is(Some(hit.generation), hit.outcome)
             {
-                return out.extend_from_slice(&known.fields);
+                return then(known);
             }
             // The numbers of another generation mean other rules.
             if let Some((generation, source)) = self.source(hit.generation, from)
                 && generation == hit.generation
-                && let Some(causes) = source.causes_of(rule)
+                && let Some(causes) = source.causes_of(hit.rule)
             {
-                let fields = self.render(Some(generation), hit.mode, causes, 0, out);
-                self.rules.insert(rule, fields);
-                return;
+                let known = self.explained(Some(generation), hit.outcome, causes, 0);
+                let result = then(&known);
+                self.rules.insert(hit.rule, known);
+                return result;
             }
         }
         if let Some(known) = self.names.get(name)
-            && known.is(Some(hit.generation), hit.mode)
+            && known.is(Some(hit.generation), hit.outcome)
         {
-            return out.extend_from_slice(&known.fields);
+            return then(known);
         }
         let source = self.source(hit.generation, from);
         let generation = source.as_ref().map(|(generation, _)| *generation);
         if let Some(known) = self.names.get(name)
-            && known.is(generation, hit.mode)
+            && known.is(generation, hit.outcome)
         {
-            return out.extend_from_slice(&known.fields);
+            return then(known);
         }
-        let causes = source.map(|(_, source)| source.causes(name, hit.mode)).unwrap_or_default();
-        let known = self.render(generation, hit.mode, causes, name.len(), out);
+        let causes = source.map(|(_, source)| source.causes(name, mode)).unwrap_or_default();
+        let known = self.explained(generation, hit.outcome, causes, name.len());
+        let result = then(&known);
         self.names.insert(name.into(), known);
+        result
+    }
+
+    /// Shows `then` what can be said of a hit of which only generation and the rule that decided are known, and perhaps
+    /// the outcome.
+    pub(super) fn of_decided<R>(
+        &mut self,
+        (generation, rule): (u64, u32),
+        outcome: Option<Outcome>,
+        from: &Attributions,
+        then: impl FnOnce(&Known) -> R,
+    ) -> R {
+        let fits = |found: Outcome| outcome.is_none_or(|outcome| outcome == found);
+        if let Some(known) = self.decided.get(&rule)
+            && known.generation == Some(generation)
+            && fits(known.outcome)
+        {
+            return then(known);
+        }
+        if let Some((known, source)) = self.source(generation, from)
+            && known == generation
+            && let Some((found, causes)) = source.causes_at(rule)
+            && fits(found)
+        {
+            let known = self.explained(Some(generation), found, causes, 0);
+            let result = then(&known);
+            self.decided.insert(rule, known);
+            return result;
+        }
+        self.of_unknown(outcome.unwrap_or(Outcome::Blocked), then)
+    }
+
+    /// Shows `then` what is said of a hit that nobody can explain.
+    pub(super) fn of_unknown<R>(&mut self, outcome: Outcome, then: impl FnOnce(&Known) -> R) -> R {
+        if self.unknown[outcome as usize].is_none() {
+            self.unknown[outcome as usize] = Some(self.explained(None, outcome, Vec::new(), 0));
+        }
+        match &self.unknown[outcome as usize] {
+            Some(known) => then(known),
+            None => then(&self.explained(None, outcome, Vec::new(), 0)),
+        }
+    }
+
+    /// Explains hits of this generation by this from now on, until [`Self::rest`].
+    pub(super) fn lend(&mut self, source: Source) {
+        self.source = Some(source);
     }
 
     /// Lets go of the snapshot that explained the last hits.
@@ -215,36 +224,56 @@ impl Reasons {
         self.source.clone()
     }
 
-    /// Makes JSON of causes and appends it; what is remembered of it with a key of `key` octets still has to be. Room
-    /// is made for it.
-    fn render(
-        &mut self,
-        generation: Option<u64>,
-        mode: Mode,
-        causes: Vec<Cause>,
-        key: usize,
-        out: &mut Vec<u8>,
-    ) -> Known {
-        let fields = fields(&Reason::new(causes), mode);
-        out.extend_from_slice(&fields);
-        if self.rules.len() + self.names.len() >= REMEMBERED || self.bytes >= REMEMBERED_BYTES {
+    /// A reason made of causes; it is remembered with a key of `key` octets, for which room is made.
+    fn explained(&mut self, generation: Option<u64>, outcome: Outcome, causes: Vec<Cause>, key: usize) -> Known {
+        let fields = if self.json { fields(&Reason::new(&causes), outcome) } else { Box::default() };
+        if self.rules.len() + self.names.len() + self.decided.len() >= REMEMBERED || self.bytes >= REMEMBERED_BYTES {
             self.rules.clear();
             self.names.clear();
+            self.decided.clear();
             self.bytes = 0;
         }
-        self.bytes += key + fields.len();
-        Known { generation, mode, fields }
+        self.bytes += key + fields.len() + heap(&causes);
+        self.made += 1;
+        let why = Why { id: self.made, subject: subject(outcome, &causes), causes: causes.into() };
+        Known { generation, outcome, why: Arc::new(why), fields }
     }
 }
 
+/// What hits with these causes are counted under.
+fn subject(outcome: Outcome, causes: &[Cause]) -> Subject {
+    let (rule, list) = causes.first().map_or(("", ""), |first| (&first.rule, &first.list));
+    let mut also: Vec<Box<str>> = Vec::new();
+    let mut orders: Vec<Arc<Order>> = Vec::new();
+    for cause in causes {
+        if cause.list != list && also.iter().all(|other| **other != *cause.list) {
+            also.push(cause.list.as_str().into());
+        }
+        for order in &cause.orders {
+            if !orders.contains(order) {
+                orders.push(Arc::clone(order));
+            }
+        }
+    }
+    Subject { outcome, rule: rule.into(), list: list.into(), also: also.into(), orders: orders.into() }
+}
+
+/// Octets that causes and their subject take, about.
+fn heap(causes: &[Cause]) -> usize {
+    let one = |cause: &Cause| {
+        size_of::<Cause>() + 2 * (cause.rule.len() + cause.list.len()) + cause.file.len() + 16 * cause.orders.len()
+    };
+    size_of::<Why>() + size_of::<Known>() + causes.iter().map(one).sum::<usize>()
+}
+
 /// The fields of a reason, without the braces around them, and what always follows.
-fn fields(reason: &Reason, mode: Mode) -> Box<[u8]> {
+fn fields(reason: &Reason<'_>, outcome: Outcome) -> Box<[u8]> {
     // Strings, numbers and arrays of them into memory: serde_json has nothing to refuse here.
     let json = serde_json::to_vec(reason).unwrap_or_default();
     let fields = json.strip_prefix(b"{").and_then(|json| json.strip_suffix(b"}")).unwrap_or_default();
-    let rest = match mode {
-        Mode::Enforce => b",\"mode\":\"enforce\",\"answer\":\"",
-        Mode::Shadow => &b",\"mode\":\"shadow\",\"answer\":\""[..],
+    let rest = match outcome {
+        Outcome::Shadow => &b",\"mode\":\"shadow\",\"answer\":\""[..],
+        Outcome::Blocked | Outcome::Excepted => b",\"mode\":\"enforce\",\"answer\":\"",
     };
     [fields, rest].concat().into()
 }
@@ -252,8 +281,11 @@ fn fields(reason: &Reason, mode: Mode) -> Box<[u8]> {
 #[cfg(test)]
 mod tests {
     use std::sync::atomic::{AtomicUsize, Ordering};
+    use std::time::Instant;
 
     use super::*;
+    use crate::event::Attribution;
+    use crate::hits::attribution::LATE;
 
     /// Says its own number as the list's name and counts how often it is asked.
     struct Numbered(u64, AtomicUsize);
@@ -265,6 +297,14 @@ mod tests {
 
         fn causes_of(&self, rule: u32) -> Option<Vec<Cause>> {
             (rule > 0).then(|| self.says(&format!("rule {rule}")))
+        }
+
+        fn rules(&self) -> u32 {
+            10
+        }
+
+        fn causes_at(&self, rule: u32) -> Option<(Outcome, Vec<Cause>)> {
+            (rule < 10).then(|| (Outcome::Excepted, self.says(&format!("at {rule}"))))
         }
     }
 
@@ -290,9 +330,10 @@ mod tests {
         generation: u64,
         from: &Attributions,
     ) -> serde_json::Value {
-        let hit = Hit { name, rule, mode, generation, ..crate::hits::tests::hit(&[]) };
+        let (alone, rule, outcome) = (rule.is_some(), rule.unwrap_or(0), mode.into());
+        let hit = Hit { name, rule, alone, outcome, generation, ..crate::hits::tests::hit(&[]) };
         let mut text = b"{".to_vec();
-        reasons.push(&hit, from, &mut text);
+        reasons.of(&hit, from, |known| text.extend_from_slice(&known.fields));
         text.extend_from_slice(b"\"}");
         serde_json::from_slice(&text).expect("fields of an object")
     }
@@ -310,6 +351,7 @@ mod tests {
         from.forget_late(now);
         assert_eq!(owners(), [2, 2, 2]);
         from.forget_late(now + LATE);
+        assert_eq!(from.retired().len(), 2);
         assert_eq!(owners(), [1, 1, 2]);
         assert_eq!(from.of(1).map(|(generation, _)| generation), Some(3));
     }
@@ -317,7 +359,7 @@ mod tests {
     #[test]
     fn the_snapshot_that_decided_explains_or_else_the_newest() {
         let from = Attributions::default();
-        let mut reasons = Reasons::default();
+        let mut reasons = Reasons::new(true);
         let name = (&b"\x01a\0"[..], None);
         let mut of = |mode, generation, from: &Attributions| json(&mut reasons, name, mode, generation, from);
         let nothing = serde_json::json!({
@@ -343,7 +385,7 @@ mod tests {
         let from = Attributions::default();
         let source = Arc::new(Numbered(1, AtomicUsize::new(0)));
         from.announce(1, Arc::clone(&source) as Arc<dyn Attribution>);
-        let mut reasons = Reasons::default();
+        let mut reasons = Reasons::new(true);
         for _ in 0..100 {
             json(&mut reasons, (b"\x01a\0", None), Mode::Enforce, 1, &from);
         }
@@ -361,7 +403,7 @@ mod tests {
         let from = Attributions::default();
         let old = Arc::new(Numbered(1, AtomicUsize::new(0)));
         from.announce(1, Arc::clone(&old) as Arc<dyn Attribution>);
-        let mut reasons = Reasons::default();
+        let mut reasons = Reasons::new(true);
         let of = |reasons: &mut Reasons, name: &[u8], rule, mode, generation| {
             json(reasons, (name, Some(rule)), mode, generation, &from)["list"].clone()
         };

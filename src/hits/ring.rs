@@ -9,16 +9,15 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread::Thread;
 
-use crate::event::{AnswerKind, Hit, Transport};
+use crate::event::{AnswerKind, Hit, Outcome, Transport};
 use crate::name::MAX_WIRE;
-use crate::rule::Mode;
 
 /// Words in front of the names: time, the packed fields, generation, client (IPv6 takes one more).
 const FRONT: usize = 4;
 /// Words a name can take.
 const NAME: usize = MAX_WIRE.div_ceil(8);
-/// Stands for "no rule", which no set has so many of.
-const NO_RULE: u32 = u32::MAX;
+/// Stands for the answer of an exception, which is always the ordinary one.
+const EXCEPTED: u64 = 15;
 
 /// Bits of the packed word, above the RR type and the name's length.
 mod bit {
@@ -28,6 +27,8 @@ mod bit {
     pub const TARGET: u64 = 1 << 27;
     pub const ANSWER_AT: u32 = 28;
     pub const RULE_AT: u32 = 32;
+    /// No set has so many rules that one would need this bit.
+    pub const ALONE: u64 = 1 << 63;
 }
 
 /// What both ends hold.
@@ -183,10 +184,10 @@ impl Consumer {
         (taken > 0 || !ended).then_some(taken)
     }
 
-    /// Takes nothing any more; says how many hits are left.
-    pub(super) fn close(&mut self, scratch: &mut Scratch) -> u64 {
+    /// Takes nothing any more; shows what is left.
+    pub(super) fn close(&mut self, scratch: &mut Scratch, take: impl FnMut(&Hit<'_>)) {
         self.ring.closed.store(true, Ordering::Release);
-        self.drain(scratch, |_| ()).unwrap_or(0) as u64
+        self.drain(scratch, take);
     }
 
     /// The hit at the tail, which is moved behind it.
@@ -210,16 +211,22 @@ impl Consumer {
             get_bytes(len, &mut scratch.target, &mut get)
         });
         self.tail = at;
-        let rule = (packed >> bit::RULE_AT) as u32;
+        let answer = packed >> bit::ANSWER_AT & 0xf;
+        let outcome = match (answer, packed & bit::SHADOW) {
+            (EXCEPTED, _) => Outcome::Excepted,
+            (_, 0) => Outcome::Blocked,
+            _ => Outcome::Shadow,
+        };
         Hit {
             unix_ms,
             generation,
             client,
             transport: if packed & bit::TCP == 0 { Transport::Udp } else { Transport::Tcp },
             qtype: packed as u16,
-            mode: if packed & bit::SHADOW == 0 { Mode::Enforce } else { Mode::Shadow },
-            answer: AnswerKind::ALL[(packed >> bit::ANSWER_AT) as usize % 16 % AnswerKind::ALL.len()],
-            rule: (rule != NO_RULE).then_some(rule),
+            outcome,
+            answer: AnswerKind::ALL.get(answer as usize).copied().unwrap_or(AnswerKind::Passed),
+            rule: ((packed & !bit::ALONE) >> bit::RULE_AT) as u32,
+            alone: packed & bit::ALONE != 0,
             name,
             target,
         }
@@ -242,14 +249,16 @@ impl Scratch {
 /// RR type, length of the name, flags, answer, rule.
 fn packed(hit: &Hit<'_>, name_len: usize) -> u64 {
     let flag = |set: bool, bit: u64| if set { bit } else { 0 };
+    let answer = if hit.outcome == Outcome::Excepted { EXCEPTED } else { hit.answer as u64 };
     u64::from(hit.qtype)
         | (name_len as u64) << 16
         | flag(hit.transport == Transport::Tcp, bit::TCP)
-        | flag(hit.mode == Mode::Shadow, bit::SHADOW)
+        | flag(hit.outcome == Outcome::Shadow, bit::SHADOW)
         | flag(hit.client.is_ipv6(), bit::V6)
         | flag(hit.target.is_some(), bit::TARGET)
-        | (hit.answer as u64) << bit::ANSWER_AT
-        | u64::from(hit.rule.unwrap_or(NO_RULE)) << bit::RULE_AT
+        | flag(hit.alone, bit::ALONE)
+        | answer << bit::ANSWER_AT
+        | u64::from(hit.rule) << bit::RULE_AT & !bit::ALONE
 }
 
 /// A name is never longer; a slice that is must not spoil the ring.
@@ -290,9 +299,9 @@ mod tests {
     /// A hit that owns its names.
     #[derive(Clone, Debug)]
     struct Owned {
-        numbers: (i64, u64, u16, Option<u32>),
+        numbers: (i64, u64, u16, u32),
         client: IpAddr,
-        flags: (bool, bool, usize),
+        flags: (bool, Outcome, usize, bool),
         name: Vec<u8>,
         target: Option<Vec<u8>>,
     }
@@ -305,9 +314,10 @@ mod tests {
                 client: self.client,
                 transport: if self.flags.0 { Transport::Tcp } else { Transport::Udp },
                 qtype: self.numbers.2,
-                mode: if self.flags.1 { Mode::Shadow } else { Mode::Enforce },
+                outcome: self.flags.1,
                 answer: AnswerKind::ALL[self.flags.2],
                 rule: self.numbers.3,
+                alone: self.flags.3,
                 name: &self.name,
                 target: self.target.as_deref(),
             }
@@ -321,13 +331,17 @@ mod tests {
         ];
         let name = || prop::collection::vec(any::<u8>(), 1..=MAX_WIRE);
         (
-            (any::<i64>(), any::<u64>(), any::<u16>(), prop::option::of(0..1_u32 << 31)),
+            (any::<i64>(), any::<u64>(), any::<u16>(), 0..1_u32 << 31),
             client,
-            (any::<bool>(), any::<bool>(), 0..AnswerKind::ALL.len()),
+            (any::<bool>(), 0..Outcome::ALL.len(), 0..AnswerKind::ALL.len(), any::<bool>()),
             name(),
             prop::option::of(name()),
         )
-            .prop_map(|(numbers, client, flags, name, target)| Owned { numbers, client, flags, name, target })
+            .prop_map(|(numbers, client, (tcp, outcome, answer, alone), name, target)| {
+                let outcome = Outcome::ALL[outcome];
+                let answer = if outcome == Outcome::Excepted { AnswerKind::Passed as usize } else { answer };
+                Owned { numbers, client, flags: (tcp, outcome, answer, alone), name, target }
+            })
     }
 
     proptest! {
@@ -364,9 +378,9 @@ mod tests {
         let (mut producer, mut consumer) = ring(1 << 10, Some(std::thread::current()));
         let worker = std::thread::spawn(move || {
             let mut hit = Owned {
-                numbers: (0, 1, 1, Some(7)),
+                numbers: (0, 1, 1, 7),
                 client: [192, 0, 2, 1].into(),
-                flags: (false, false, 0),
+                flags: (false, Outcome::Blocked, 0, true),
                 name: b"\x07example\0".to_vec(),
                 target: None,
             };
@@ -393,9 +407,9 @@ mod tests {
         let (mut producer, consumer) = ring(64, None);
         drop(consumer);
         let hit = Owned {
-            numbers: (0, 1, 1, None),
+            numbers: (0, 1, 1, 0),
             client: [192, 0, 2, 1].into(),
-            flags: (false, false, 0),
+            flags: (false, Outcome::Blocked, 0, true),
             name: vec![0],
             target: None,
         };

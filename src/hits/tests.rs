@@ -1,8 +1,10 @@
+mod overload;
+
 use std::path::Path;
 use std::time::Instant;
 
 use super::*;
-use crate::event::{AnswerKind, Cause, Transport};
+use crate::event::{AnswerKind, Cause, Outcome, Transport};
 use crate::name::MAX_WIRE;
 use crate::rule::{Mode, Order};
 
@@ -22,6 +24,14 @@ impl Attribution for Always {
 
     fn causes_of(&self, _: u32) -> Option<Vec<Cause>> {
         None
+    }
+
+    fn rules(&self) -> u32 {
+        1
+    }
+
+    fn causes_at(&self, rule: u32) -> Option<(Outcome, Vec<Cause>)> {
+        (rule == 0).then(|| (Outcome::Blocked, self.causes(&[], Mode::Enforce)))
     }
 }
 
@@ -50,9 +60,10 @@ pub(super) fn hit(name: &[u8]) -> Hit<'_> {
         client: [192, 0, 2, 7].into(),
         transport: Transport::Udp,
         qtype: 1,
-        mode: Mode::Enforce,
+        outcome: Outcome::Blocked,
         answer: AnswerKind::Sinkhole,
-        rule: None,
+        rule: 0,
+        alone: false,
         name,
         target: None,
     }
@@ -77,7 +88,7 @@ fn lines(path: &Path) -> Vec<serde_json::Value> {
 fn hits_of_several_workers_are_written_while_running_and_at_the_end() {
     let folder = tempfile::tempdir().expect("a folder");
     let path = folder.path().join("hits.jsonl");
-    let log = HitLog::start(&settings(&path)).expect("started");
+    let log = HitLog::start(&settings(&path), Takers::default()).expect("started");
     log.announce(1, Arc::new(Always));
     let mut first = log.sender();
     assert!(first.send(&hit(&name(0))));
@@ -103,7 +114,7 @@ fn hits_of_several_workers_are_written_while_running_and_at_the_end() {
 fn a_full_ring_is_counted_exactly() {
     let folder = tempfile::tempdir().expect("a folder");
     let path = folder.path().join("hits.jsonl");
-    let log = HitLog::start(&settings(&path)).expect("started");
+    let log = HitLog::start(&settings(&path), Takers::default()).expect("started");
     let sent = 20 * RING as u64 / 36;
     let mut sender = log.sender();
     // The longest there are, of which 36 words are one: sending must be so much faster than writing that the ring overflows.
@@ -124,7 +135,7 @@ fn a_full_ring_is_counted_exactly() {
 fn clones_share_a_ring_and_each_hit_is_written_once() {
     let folder = tempfile::tempdir().expect("a folder");
     let path = folder.path().join("hits.jsonl");
-    let log = HitLog::start(&settings(&path)).expect("started");
+    let log = HitLog::start(&settings(&path), Takers::default()).expect("started");
     log.announce(1, Arc::new(Always));
     let mut first = log.sender();
     let clones: Vec<_> = (0..4_u16)
@@ -146,7 +157,7 @@ fn clones_share_a_ring_and_each_hit_is_written_once() {
 
 #[test]
 fn a_disk_that_stays_full_costs_lines_but_no_count() {
-    let log = HitLog::start(&settings(Path::new("/dev/full"))).expect("started");
+    let log = HitLog::start(&settings(Path::new("/dev/full")), Takers::default()).expect("started");
     let mut sender = log.sender();
     let mut sent = 0;
     wait("more lines than are held", || {
@@ -167,7 +178,7 @@ fn the_log_goes_on_by_itself_when_it_can_be_written_again() {
     let inner = folder.path().join("inner");
     std::fs::create_dir(&inner).expect("a folder");
     let path = inner.join("hits.jsonl");
-    let log = HitLog::start(&settings(&path)).expect("started");
+    let log = HitLog::start(&settings(&path), Takers::default()).expect("started");
     std::fs::remove_dir_all(&inner).expect("removed");
     let mut sender = log.sender();
     assert!(sender.send(&hit(&name(1))));
@@ -180,14 +191,15 @@ fn the_log_goes_on_by_itself_when_it_can_be_written_again() {
 
 #[test]
 fn without_a_file_hits_are_taken_and_forgotten() {
-    let log = HitLog::start(&Settings { file: None, ..settings(Path::new("")) }).expect("started");
+    let log = HitLog::start(&Settings { file: None, ..settings(Path::new("")) }, Takers::default()).expect("started");
     assert!(log.sender().send(&hit(&name(1))));
     assert_eq!(log.close(), HitLogCounters::default());
 }
 
 #[test]
 fn what_cannot_be_opened_is_said_with_path_and_remedy() {
-    let error = HitLog::start(&settings(Path::new("/nowhere/hits.jsonl"))).expect_err("no such folder");
+    let error =
+        HitLog::start(&settings(Path::new("/nowhere/hits.jsonl")), Takers::default()).expect_err("no such folder");
     assert_eq!(
         error.to_string(),
         "cannot open the hit log /nowhere/hits.jsonl: No such file or directory (os error 2); its folder must exist \

@@ -145,6 +145,36 @@ proptest! {
     }
 }
 
+proptest! {
+    #[test]
+    fn a_rule_that_decided_says_what_became_of_a_query_and_nothing_that_a_look_at_the_name_does_not(
+        rules in proptest::collection::vec(some_rule(), 0..10),
+        names in proptest::collection::vec(some_name(), 1..20),
+    ) {
+        let snapshot = compile(&rules);
+        for name in names {
+            let mut buf = NameBuf::new();
+            buf.set_wire(name.wire()).expect("a name");
+            let decision = snapshot.decide(&buf);
+            for (found, mode) in [(decision.blocked(), Mode::Enforce), (decision.shadowed(), Mode::Shadow)] {
+                let Some(found) = found else { continue };
+                let (outcome, causes) = snapshot.causes_at(found.id).expect("it decided");
+                let whole = snapshot.causes(name.wire(), mode);
+                prop_assert_eq!(outcome, Outcome::from(mode));
+                let list = &*snapshot.lists()[usize::from(found.list)].name;
+                prop_assert!(causes.first().is_some_and(|first| first.list == list), "{name}: {causes:?}");
+                prop_assert!(causes.iter().all(|cause| whole.contains(cause)), "{name}: {causes:?} of {whole:?}");
+            }
+            if decision.excepted() {
+                let found = decision.allow.or(decision.block).expect("an exception");
+                let (outcome, causes) = snapshot.causes_at(found.id).expect("it decided");
+                prop_assert_eq!((outcome, causes.len()), (Outcome::Excepted, 1));
+            }
+        }
+        prop_assert_eq!(snapshot.causes_at(rules.len() as u32), None);
+    }
+}
+
 #[test]
 fn a_hit_is_attributed_to_every_rule_and_order() {
     let rule =
