@@ -8,6 +8,7 @@ mod lists;
 mod problem;
 mod reader;
 mod sections;
+mod stats;
 mod units;
 mod values;
 mod wording;
@@ -27,7 +28,7 @@ use toml::de::DeTable;
 use self::reader::{MAX_PROBLEMS, Sink, Table};
 use crate::fetch::Source;
 use crate::gate as checks;
-use crate::{cache, history, hits, limit, list, local, policy, serve, upstream};
+use crate::{cache, history, hits, limit, list, local, policy, serve, store, upstream};
 
 /// `state_dir`
 const STATE_DIR: &str = "state";
@@ -61,6 +62,8 @@ pub struct Settings {
     pub lists: Vec<ListSettings>,
     /// The hit log.
     pub hits: hits::Settings,
+    /// What is counted, and how long it is kept.
+    pub stats: store::Settings,
     /// How many versions of each list are kept.
     pub history: history::Limits,
     /// Watching.
@@ -180,6 +183,7 @@ impl Settings {
             ("gate", self.gate != new.gate),
             ("list", self.lists != new.lists),
             ("hits", self.hits != new.hits),
+            ("stats", self.stats != new.stats),
             ("history", self.history != new.history),
             ("reload", self.reload != new.reload),
         ];
@@ -212,6 +216,14 @@ impl Settings {
             ("hits.max_size", self.hits.max_size != new.hits.max_size),
             ("hits.max_age", self.hits.max_age != new.hits.max_age),
             ("hits.keep", self.hits.keep != new.hits.keep),
+            ("stats.enabled", self.stats.enabled != new.stats.enabled),
+            ("stats.window", self.stats.window != new.stats.window),
+            ("stats.time_zone", self.stats.zone != new.stats.zone),
+            ("stats.threshold", self.stats.threshold != new.stats.threshold),
+            ("stats.minutes", self.stats.minutes != new.stats.minutes),
+            ("stats.hours", self.stats.hours != new.stats.hours),
+            ("stats.days", self.stats.days != new.stats.days),
+            ("stats.max_size", self.stats.max_size != new.stats.max_size),
         ];
         keys.into_iter().filter(|&(_, differs)| differs).map(|(key, _)| key).collect()
     }
@@ -233,6 +245,7 @@ fn read(mut top: Table<'_>, path: &Path) -> Settings {
         lists::read(&mut top, &lists::Base { folder, state_dir: &state_dir, answer: &answer, checks: &gate.checks });
     gate.own = gate::own_names(&local, &answer, &lists);
     let hits = sections::hits(top.table("hits"), folder);
+    let stats = stats::read(top.table("stats"));
     let history = sections::history(top.table("history"));
     let reload = sections::reload(top.table("reload"));
     let orders = sections::orders(top.table("orders"));
@@ -250,6 +263,7 @@ fn read(mut top: Table<'_>, path: &Path) -> Settings {
         gate,
         lists,
         hits,
+        stats,
         history,
         reload,
         orders,

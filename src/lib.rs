@@ -31,6 +31,7 @@
 //! | 3 | [`gate`] | the checks between a freshly read list and the snapshot |
 //! | 3 | [`snapshot`] | what one decision needs, swapped together |
 //! | 3 | [`ship`] | hits of a fleet in ClickHouse |
+//! | 3 | [`store`] | statistics on disk: SQLite |
 //! | 4 | [`engine`] | the decision, and resolving what it lets pass |
 //! | 5 | [`serve`] | listeners: UDP workers, TCP connections |
 //! | 5 | [`admin`] | the control socket: what operators ask a running server |
@@ -95,6 +96,7 @@ pub mod ship;
 pub mod signature;
 pub mod snapshot;
 pub mod stats;
+pub mod store;
 pub mod system;
 pub mod upstream;
 pub mod util;

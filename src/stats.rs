@@ -1,6 +1,6 @@
 //! Exact counters: one block a worker and one for all others, added up off the query path.
 
-mod delta;
+pub mod delta;
 
 pub use delta::{Clients, Delta, Kind, Of, Row};
 

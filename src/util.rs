@@ -1,5 +1,5 @@
-//! Small things every layer may use: snapshot hand-over, time as a value, throttled logging, packed numbers, SHA-256,
-//! files written whole.
+//! Small things every layer may use: snapshot hand-over, time as a value, days of a time zone, throttled logging, packed
+//! numbers, SHA-256, files written whole.
 
 mod digest;
 mod handover;
@@ -7,6 +7,7 @@ mod packed;
 mod slug;
 mod throttle;
 mod whole;
+mod zone;
 
 pub use digest::{BadDigest, Digest, Hasher};
 pub use handover::{Handover, Reader};
@@ -14,6 +15,7 @@ pub use packed::Packed;
 pub use slug::slug;
 pub use throttle::Throttle;
 pub use whole::{TEMPORARY, write_whole};
+pub use zone::{Days, Zone, ZoneError};
 
 use std::fmt;
 use std::time::{SystemTime, UNIX_EPOCH};
