@@ -11,6 +11,8 @@ mod logging;
 mod orders;
 mod output;
 mod probe;
+mod report;
+mod stats;
 mod versions;
 mod why;
 
@@ -67,6 +69,8 @@ fn dispatch(verb: Verb) -> Exit {
         Verb::Fetch(args) => fetch::run(&args),
         Verb::Why(args) => why::run(&args),
         Verb::Probe(args) => probe::run(&args),
+        Verb::Stats(args) => stats::run(&args),
+        Verb::Report(args) => report::run(&args),
         Verb::Audit { verb } => audit::run(&verb),
         Verb::Orders(args) => orders::run(&args),
         Verb::Lists { verb: None, server } => lists::lists(&server),

@@ -1,8 +1,10 @@
 //! Domain names as lower-case, uncompressed wire bytes (RFC 1035 section 3.1), and how text becomes one.
 
 mod parse;
+mod script;
 
 pub use parse::{NameError, NameProblem};
+pub use script::unicode;
 
 use std::fmt;
 

@@ -8,6 +8,7 @@ mod backlog;
 mod book;
 mod db;
 mod place;
+pub mod read;
 #[cfg(test)]
 mod testing;
 

@@ -1,8 +1,9 @@
 //! Small things every layer may use: snapshot hand-over, time as a value, days of a time zone, throttled logging, packed
-//! numbers, SHA-256, files written whole.
+//! numbers, SHA-256, files written whole, guesses at misspelt words.
 
 mod digest;
 mod handover;
+mod near;
 mod packed;
 mod slug;
 mod throttle;
@@ -11,6 +12,7 @@ mod zone;
 
 pub use digest::{BadDigest, Digest, Hasher};
 pub use handover::{Handover, Reader};
+pub use near::nearest;
 pub use packed::Packed;
 pub use slug::slug;
 pub use throttle::Throttle;

@@ -42,7 +42,7 @@ const OWNERS: &[(&str, &[&str])] = &[
     ("clap", &["cli"]),
     ("clap_complete", &["cli"]),
     ("clap_mangen", &["cli"]),
-    ("csv", &["list", "cli::audit"]),
+    ("csv", &["list", "cli::audit", "cli::report"]),
     ("encoding_rs", &["list"]),
     ("flate2", &["fetch"]),
     ("foldhash", &["set", "cache", "limit", "local", "hits", "gate", "stats"]),
@@ -70,6 +70,7 @@ const OWNERS: &[(&str, &[&str])] = &[
     ("sha2", &["util", "hits"]),
     ("socket2", &["net"]),
     ("tempfile", &[]),
+    ("terminal_size", &["cli"]),
     (
         "tokio",
         &["net", "system", "fetch", "upstream", "local", "engine", "serve", "admin", "reload", "app", "cli::probe"],

@@ -4,6 +4,9 @@ mod audit;
 mod held;
 mod lists;
 mod orders;
+mod period;
+mod report;
+mod stats;
 
 use std::fmt;
 use std::io::{self, Write};
@@ -17,6 +20,8 @@ pub(super) use self::audit::{AuditVerb, ExportArgs, ExportFormat, LogArg, NameAr
 pub(super) use self::held::{DismissArgs, HeldArgs, ReleaseArgs, UndecideArgs};
 pub(super) use self::lists::{DiffArgs, ListsVerb, RollbackArgs, TrialArgs, UnpinArgs, VersionsArgs};
 pub(super) use self::orders::{OrdersArgs, OrdersVerb};
+pub(super) use self::report::{Format, Lang, ReportArgs, Step};
+pub(super) use self::stats::{By, StatsArgs};
 use super::probe::{self, ProbeArgs};
 use crate::hits::type_name;
 
@@ -30,6 +35,8 @@ Examples:
   qalqan probe                             is every enforced name really blocked by the running server
   qalqan orders                            all orders: state, names, dates, lists
   qalqan held                              what is not enforced until somebody decides
+  qalqan stats                             what was asked for and blocked in the last 24 hours
+  qalqan report --help                     reports for authorities: html, csv, json, parquet
   qalqan audit verify                      was the log of what was enforced changed?
 
 Exit status: 0 all is well, 1 somebody should look at what was printed, 2 it cannot start or the input is wrong.";
@@ -147,6 +154,12 @@ pub(super) enum Verb {
     /// List orders: their state, names and dates, what a name rests on, what ends soon, what is overdue
     #[command(after_help = orders::EXAMPLES, disable_help_subcommand = true)]
     Orders(OrdersArgs),
+    /// Show what was asked for and blocked: how much, when, which names, orders and lists most
+    #[command(after_help = stats::EXAMPLES)]
+    Stats(StatsArgs),
+    /// Write a report of a time to a file: names by order and list, with what was in force and how it was counted
+    #[command(after_help = report::EXAMPLES)]
+    Report(Box<ReportArgs>),
     /// Prove the audit log, or get events out of it
     #[command(after_help = audit::EXAMPLES, disable_help_subcommand = true)]
     Audit {

@@ -2,6 +2,8 @@
 
 use toml::de::DeValue;
 
+use crate::util::nearest;
+
 /// How many characters of a value a message repeats.
 pub(super) const MAX_QUOTE: usize = 60;
 
@@ -40,31 +42,7 @@ pub(super) fn kind_of(value: &DeValue<'_>) -> &'static str {
 
 /// `; perhaps "listen" is meant` if one of `words` is near enough.
 pub(super) fn did_you_mean<'w>(found: &str, words: impl Iterator<Item = &'w str>) -> String {
-    let near = words.map(|word| (distance(found, word), word)).min();
-    match near {
-        Some((distance, word)) if distance <= 1 + word.len() / 4 => format!("; perhaps \"{word}\" is meant"),
-        _ => String::new(),
-    }
-}
-
-/// Typing errors between two short words: letters changed, left out, put in or swapped with the next one.
-fn distance(a: &str, b: &str) -> usize {
-    let letters = |text: &str| text.chars().take(MAX_QUOTE).flat_map(char::to_lowercase).collect::<Vec<_>>();
-    let (a, b) = (letters(a), letters(b));
-    let mut rows = vec![(0..=b.len()).collect::<Vec<usize>>()];
-    for i in 1..=a.len() {
-        let mut row = vec![i];
-        for j in 1..=b.len() {
-            let changed = rows[i - 1][j - 1] + usize::from(a[i - 1] != b[j - 1]);
-            let mut best = changed.min(rows[i - 1][j] + 1).min(row[j - 1] + 1);
-            if i > 1 && j > 1 && a[i - 1] == b[j - 2] && a[i - 2] == b[j - 1] {
-                best = best.min(rows[i - 2][j - 2] + 1);
-            }
-            row.push(best);
-        }
-        rows.push(row);
-    }
-    rows[a.len()][b.len()]
+    nearest(found, words).map(|word| format!("; perhaps \"{word}\" is meant")).unwrap_or_default()
 }
 
 #[cfg(test)]
@@ -73,9 +51,6 @@ mod tests {
 
     #[test]
     fn near_words_are_offered_and_far_ones_not() {
-        assert_eq!(distance("lsiten", "listen"), 1);
-        assert_eq!(distance("", "abc"), 3);
-        assert_eq!(distance("kitten", "sitting"), 3);
         let words = ["listen", "workers", "tcp"];
         assert_eq!(did_you_mean("lsiten", words.into_iter()), "; perhaps \"listen\" is meant");
         assert_eq!(did_you_mean("Listen", words.into_iter()), "; perhaps \"listen\" is meant");
