@@ -21,6 +21,7 @@ use crate::admin::{Asked, Socket, SocketError};
 use crate::audit::{self, Audit, By, Event};
 use crate::config::Settings;
 use crate::engine::Engine;
+use crate::event::Sink;
 use crate::fetch;
 use crate::hits::{HitLog, HitLogError, Takers};
 use crate::local::LocalError;
@@ -28,6 +29,7 @@ use crate::net::{self, Passed};
 use crate::reload::{self, Clerk, Control, Loader, Target, Trigger};
 use crate::serve::{self, BindError, Bound};
 use crate::set::TooManyRules;
+use crate::ship::{self, Ship};
 use crate::stats::{Counter, Stats};
 use crate::system::{self, ActivationError, Request, Signals};
 use crate::upstream::UpstreamError;
@@ -68,6 +70,8 @@ pub enum AppError {
     Upstream(UpstreamError),
     /// The hit log.
     Hits(HitLogError),
+    /// What hits are shipped with.
+    Ship(ship::StartError),
     /// The ready file.
     Ready(serve::ReadyError),
     /// The system refuses threads, signals or the like.
@@ -91,6 +95,7 @@ impl fmt::Display for AppError {
             Self::Local(errors) => lines(f, errors),
             Self::Upstream(error) => error.fmt(f),
             Self::Hits(error) => error.fmt(f),
+            Self::Ship(error) => error.fmt(f),
             Self::Ready(error) => error.fmt(f),
             Self::System(what, error) => write!(f, "{what}: {error}"),
         }
@@ -131,7 +136,7 @@ pub fn serve(settings: Settings) -> Result<(), Vec<AppError>> {
 /// Builds, runs, drains.
 async fn run(settings: Settings) -> Result<(), Vec<AppError>> {
     let signals = Signals::listen().map_err(|error| vec![AppError::System("cannot take signals", error)])?;
-    let Parts { bound, control, audit, hits, loader, loaded, publisher, engine, stats } = build(&settings)?;
+    let Parts { bound, control, audit, hits, ship, loader, loaded, publisher, engine, stats } = build(&settings)?;
     let (socket, asked) = control;
     let summary = bound.summary();
     let (published, snapshots) = (publisher.published(), publisher.snapshots());
@@ -186,6 +191,9 @@ async fn run(settings: Settings) -> Result<(), Vec<AppError>> {
     if let Some(log) = Arc::into_inner(hits) {
         tokio::task::spawn_blocking(move || log.close()).await.ok();
     }
+    if let Some(ship) = ship {
+        tokio::task::spawn_blocking(move || ship.close()).await.ok();
+    }
     let ended = Arc::clone(&audit);
     let record = move || ended.record(By::System, Event::ServerStopped(server), Now::read());
     tokio::task::spawn_blocking(record).await.ok();
@@ -205,6 +213,7 @@ struct Parts {
     control: (Socket, mpsc::Receiver<Asked>),
     audit: Arc<Audit>,
     hits: Arc<HitLog>,
+    ship: Option<Ship>,
     loader: Loader,
     loaded: reload::Loaded,
     publisher: Publisher,
@@ -229,7 +238,10 @@ fn build(settings: &Settings) -> Result<Parts, Vec<AppError>> {
         .as_ref()
         .and_then(Option::as_ref)
         .and_then(|_| open_audit(&settings.state_dir).map(Arc::new).map_err(|error| keep(AppError::Audit(error))).ok());
-    let hits = HitLog::start(&settings.hits, Takers::default())
+    let shipping = settings.ship.clone().map(Ship::start).transpose();
+    let (sink, ship) = shipping.map_err(|error| keep(AppError::Ship(error))).unwrap_or_default().unzip();
+    let sinks = sink.into_iter().map(|sink| Box::new(sink) as Box<dyn Sink>).collect();
+    let hits = HitLog::start(&settings.hits, Takers { sinks, ..Takers::default() })
         .map(Arc::new)
         .map_err(|error| keep(AppError::Hits(error)))
         .ok();
@@ -249,7 +261,7 @@ fn build(settings: &Settings) -> Result<Parts, Vec<AppError>> {
     let own = bound.socket_addresses();
     let now = Now::read().seconds();
     let (publisher, engine) = Publisher::new(settings, own, &loaded, now, Arc::clone(&stats), &hits)?;
-    Ok(Parts { bound, control, audit, hits, loader, loaded, publisher, engine, stats })
+    Ok(Parts { bound, control, audit, hits, ship, loader, loaded, publisher, engine, stats })
 }
 
 /// Writes down what could not be fetched, beside the task that fetches.

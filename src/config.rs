@@ -2,6 +2,7 @@
 
 mod answer;
 mod canary;
+mod clickhouse;
 mod fetch;
 mod gate;
 mod lists;
@@ -28,7 +29,7 @@ use toml::de::DeTable;
 use self::reader::{MAX_PROBLEMS, Sink, Table};
 use crate::fetch::Source;
 use crate::gate as checks;
-use crate::{cache, history, hits, limit, list, local, policy, serve, store, upstream};
+use crate::{cache, history, hits, limit, list, local, policy, serve, ship, store, upstream};
 
 /// `state_dir`
 const STATE_DIR: &str = "state";
@@ -64,6 +65,8 @@ pub struct Settings {
     pub hits: hits::Settings,
     /// What is counted, and how long it is kept.
     pub stats: store::Settings,
+    /// Where hits are shipped, if anywhere.
+    pub ship: Option<ship::Settings>,
     /// How many versions of each list are kept.
     pub history: history::Limits,
     /// Watching.
@@ -183,7 +186,7 @@ impl Settings {
             ("gate", self.gate != new.gate),
             ("list", self.lists != new.lists),
             ("hits", self.hits != new.hits),
-            ("stats", self.stats != new.stats),
+            ("stats", self.stats != new.stats || self.ship != new.ship),
             ("history", self.history != new.history),
             ("reload", self.reload != new.reload),
         ];
@@ -224,6 +227,7 @@ impl Settings {
             ("stats.hours", self.stats.hours != new.stats.hours),
             ("stats.days", self.stats.days != new.stats.days),
             ("stats.max_size", self.stats.max_size != new.stats.max_size),
+            ("stats.clickhouse", self.ship != new.ship),
         ];
         keys.into_iter().filter(|&(_, differs)| differs).map(|(key, _)| key).collect()
     }
@@ -245,7 +249,7 @@ fn read(mut top: Table<'_>, path: &Path) -> Settings {
         lists::read(&mut top, &lists::Base { folder, state_dir: &state_dir, answer: &answer, checks: &gate.checks });
     gate.own = gate::own_names(&local, &answer, &lists);
     let hits = sections::hits(top.table("hits"), folder);
-    let stats = stats::read(top.table("stats"));
+    let (stats, ship) = stats::read(top.table("stats"), folder, &state_dir);
     let history = sections::history(top.table("history"));
     let reload = sections::reload(top.table("reload"));
     let orders = sections::orders(top.table("orders"));
@@ -264,6 +268,7 @@ fn read(mut top: Table<'_>, path: &Path) -> Settings {
         lists,
         hits,
         stats,
+        ship,
         history,
         reload,
         orders,

@@ -34,10 +34,9 @@ use std::sync::mpsc::sync_channel;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use jiff::tz::TimeZone;
-
 use crate::fetch::{Address, Coding, FetchError};
 use crate::hits::Clients;
+use crate::util::Zone;
 use sender::Sender;
 use spool::Spool;
 
@@ -72,7 +71,7 @@ pub struct Settings {
     /// Hits of one client and rule within such a window of the clock are one attempt.
     pub window: Duration,
     /// In which a day begins, for the hashes of clients.
-    pub zone: TimeZone,
+    pub zone: Zone,
 }
 
 /// How the other side is reached.
@@ -105,6 +104,10 @@ impl Ship {
     /// # Errors
     /// The spool or the key cannot be used, or there are no threads to be had.
     pub fn start(settings: Settings) -> Result<(ShipSink, Self), StartError> {
+        let ServerSettings { address, password_file, .. } = &settings.server;
+        if address.is_plain() && password_file.is_some() {
+            tracing::warn!("[stats.clickhouse] by http:// the password and the hits can be read on the way");
+        }
         let counters = Arc::new(Counters::default());
         let spool = Spool::open(&settings.folder, settings.spool, Arc::clone(&counters))
             .map_err(|error| StartError::Spool(settings.folder.clone(), error))?;

@@ -13,7 +13,7 @@ CREATE TABLE IF NOT EXISTS hits
     row UInt32,
     client String,                   -- as [stats.clickhouse] clients says; '' is nothing
     who UInt64,                      -- keyed hash of the client, another each day; 0 is nobody
-    key String,                      -- fingerprint of the key of `who`; '': a key that only this server has
+    key String,                      -- fingerprint of the key of `who`: [stats.clickhouse] key_file, or another for each start
     transport String,                -- udp, tcp
     name String,                     -- the name asked for
     target String,                   -- the name in an upstream's answer that matched, if it was another
@@ -24,7 +24,8 @@ CREATE TABLE IF NOT EXISTS hits
     list String,                     -- the list of that rule
     lists Array(String),             -- the other lists with a rule that matched
     orders Array(String),            -- the orders the block rests on
-    authorities Array(String)        -- who issued them: the same places as in `orders`
+    authorities Array(String),       -- who issued them: the same places as in `orders`
+    bases Array(String)              -- the law they rest on, likewise
 )
 ENGINE = MergeTree
 PARTITION BY day
@@ -43,16 +44,19 @@ CREATE TABLE IF NOT EXISTS hits_hour
     outcome String,
     rule String,
     list String,
+    lists Array(String),
     orders Array(String),
     authorities Array(String),
+    bases Array(String),
     batch String,
     hits UInt64,
+    unexamined UInt64,               -- hits without `who`, which give no attempt and no client
     clients AggregateFunction(uniqCombined, UInt64),
     attempts AggregateFunction(uniqCombined, UInt64)
 )
-ENGINE = SummingMergeTree(hits)
+ENGINE = SummingMergeTree((hits, unexamined))
 PARTITION BY toYYYYMM(day)
-ORDER BY (batch, hour, outcome, rule, list, orders, authorities, server, key)
+ORDER BY (batch, hour, outcome, rule, list, lists, orders, authorities, bases, server, key)
 TTL day + INTERVAL 400 DAY           -- 19.6
 ;
 

@@ -75,6 +75,7 @@ impl Header {
             && self.day.bytes().all(|b| b.is_ascii_digit() || b == b'-')
             && self.rows > 0
             && is_word(&self.server)
+            && self.key.len() == 16
             && self.key.bytes().all(|b| b.is_ascii_hexdigit())
             && self.window > 0
             && Coding::parse(&self.coding).is_some()
@@ -168,7 +169,7 @@ mod tests {
 
     #[test]
     fn a_file_reads_back_and_a_damaged_one_does_not() {
-        let common = Common { server: "ns1".into(), key: "ab12".into(), window: 60 };
+        let common = Common { server: "ns1".into(), key: "0123456789abcdef".into(), window: 60 };
         let header = Header::new("0".repeat(36).into(), 20_781, 2, &common);
         assert_eq!(&*header.day, "2026-11-24");
         let stored = Stored::new(Sealed { header, rows: b"rows\nand rows".to_vec() }, Coding::Gzip).expect("stored");
@@ -185,7 +186,7 @@ mod tests {
 
     #[test]
     fn nothing_from_a_file_can_end_a_literal() {
-        let common = Common { server: "ns1".into(), key: "".into(), window: 60 };
+        let common = Common { server: "ns1".into(), key: "0123456789abcdef".into(), window: 60 };
         let good = Header::new("0".repeat(36).into(), 0, 1, &common);
         assert!(good.is_good());
         let quote: Box<str> = "'; DROP TABLE hits; --".into();

@@ -11,7 +11,7 @@ use crate::name;
 /// The columns in the order they are written, with their types.
 pub(super) const COLUMNS: &str = "row UInt32, time DateTime, ms UInt16, client String, who UInt64, transport String, \
      name String, target String, type String, answer String, outcome String, rule String, list String, \
-     lists Array(String), orders Array(String), authorities Array(String)";
+     lists Array(String), orders Array(String), authorities Array(String), bases Array(String)";
 
 /// Reasons whose columns are remembered …
 const REMEMBERED: usize = 16_384;
@@ -71,6 +71,7 @@ impl Rows {
         push_texts(subject.also.iter().map(|list| &**list), out);
         push_texts(subject.orders.iter().map(|order| order.id.as_str()), out);
         push_texts(subject.orders.iter().map(|order| order.authority.as_str()), out);
+        push_texts(subject.orders.iter().map(|order| order.legal_basis.as_str()), out);
         let columns: Box<[u8]> = out.get(before..).unwrap_or_default().into();
         if self.whys.len() >= REMEMBERED || self.bytes >= REMEMBERED_BYTES {
             self.whys.clear();
@@ -119,7 +120,7 @@ mod tests {
     use crate::hits::Clients;
 
     fn rows() -> Rows {
-        Rows::new(Who::new(Clients::Full, Key::read(None).expect("made up"), jiff::tz::TimeZone::UTC))
+        Rows::new(Who::new(Clients::Full, Key::read(None).expect("made up"), crate::util::Zone::utc()))
     }
 
     #[test]
@@ -144,13 +145,13 @@ mod tests {
         assert_ne!(reader.u64(), 0);
         let texts: Vec<String> = (0..8).map(|_| reader.text()).collect();
         assert_eq!(texts, ["tcp", "a\\.b.example", "b.example", "HTTPS", "passed", "shadow", "*.example", "list"]);
-        let arrays: Vec<Vec<String>> = (0..3).map(|_| reader.texts()).collect();
-        assert_eq!(arrays, [vec!["also"], vec!["7/2025", "8"], vec!["Agency", "Court"]]);
+        let arrays: Vec<Vec<String>> = (0..4).map(|_| reader.texts()).collect();
+        assert_eq!(arrays, [vec!["also"], vec!["7/2025", "8"], vec!["Agency", "Court"], vec!["a law", "a law"]]);
         assert_eq!((reader.u32(), reader.u32(), reader.u16()), (300, 0, 0));
         (reader.text(), reader.u64());
         let texts: Vec<String> = (0..8).map(|_| reader.text()).collect();
         assert_eq!(texts, ["udp", ".", "", "A", "sinkhole", "shadow", "*.example", "list"]);
-        assert_eq!((0..3).map(|_| reader.texts().len()).sum::<usize>(), 5);
+        assert_eq!((0..4).map(|_| reader.texts().len()).sum::<usize>(), 7);
         assert!(reader.0.is_empty());
     }
 

@@ -156,9 +156,9 @@ fn take_rows(batch: &Stored) -> String {
     let (id, day, server, key, rows) = (&header.id, &header.day, &header.server, &header.key, header.rows);
     format!(
         "INSERT INTO hits (day, time, ms, server, batch, row, client, who, key, transport, name, target, type, answer, \
-         outcome, rule, list, lists, orders, authorities) \
+         outcome, rule, list, lists, orders, authorities, bases) \
          SELECT toDate('{day}'), time, ms, '{server}', '{id}', row, client, who, '{key}', transport, name, target, type, \
-         answer, outcome, rule, list, lists, orders, authorities \
+         answer, outcome, rule, list, lists, orders, authorities, bases \
          FROM arriving \
          WHERE (SELECT count() FROM arriving) = {rows} \
          AND row NOT IN (SELECT row FROM hits WHERE day = '{day}' AND server = '{server}' AND batch = '{id}')"
@@ -171,17 +171,19 @@ fn count_rows(batch: &Stored) -> String {
     let (id, day, server, rows, window) = (&header.id, &header.day, &header.server, header.rows, header.window);
     let these = format!("FROM hits WHERE day = '{day}' AND server = '{server}' AND batch = '{id}'");
     format!(
-        "INSERT INTO hits_hour (day, hour, server, key, outcome, rule, list, orders, authorities, batch, hits, clients, \
-         attempts) \
+        "INSERT INTO hits_hour (day, hour, server, key, outcome, rule, list, lists, orders, authorities, bases, batch, \
+         hits, unexamined, clients, attempts) \
          SELECT day, toStartOfHour(if(mark, toDateTime(day), time)) AS h, server, key, if(mark, '', outcome) AS o, \
-         if(mark, '', rule) AS r, if(mark, '', list) AS l, if(mark, emptyArrayString(), orders) AS os, \
-         if(mark, emptyArrayString(), authorities) AS au, if(mark, batch, '') AS b, count() AS n, \
+         if(mark, '', rule) AS r, if(mark, '', list) AS l, if(mark, emptyArrayString(), lists) AS ls, \
+         if(mark, emptyArrayString(), orders) AS os, if(mark, emptyArrayString(), authorities) AS au, \
+         if(mark, emptyArrayString(), bases) AS ba, if(mark, batch, '') AS b, count() AS n, \
+         countIf(who = 0 AND NOT mark) AS u, \
          uniqCombinedStateIf(who, who != 0 AND NOT mark) AS c, \
          uniqCombinedStateIf(cityHash64(who, rule, intDiv(toUInt32(time), {window})), who != 0 AND NOT mark) AS a \
          FROM (SELECT *, arrayJoin([0, 1]) AS mark {these}) \
          WHERE (SELECT count() {these}) = {rows} \
          AND (SELECT count() FROM hits_hour WHERE day = '{day}' AND batch = '{id}') = 0 \
-         GROUP BY day, h, server, key, o, r, l, os, au, b"
+         GROUP BY day, h, server, key, o, r, l, ls, os, au, ba, b"
     )
 }
 

@@ -61,11 +61,13 @@ pub(super) enum Next {
 }
 
 impl Spool {
-    /// Takes over what is there. Halves of files that a crash has left are removed.
+    /// Takes over what is there. Halves of files that a crash has left are removed. A full disk is no reason not to serve.
     pub(super) fn open(folder: &Path, limit: u64, counters: Arc<Counters>) -> io::Result<Self> {
-        fs::create_dir_all(folder)?;
+        let made = fs::create_dir_all(folder);
+        let full = made.as_ref().is_err_and(|error| error.kind() == io::ErrorKind::StorageFull);
+        let entries = if full { None } else { made.map(|()| Some(fs::read_dir(folder)))?.transpose()? };
         let mut state = State::default();
-        for entry in fs::read_dir(folder)? {
+        for entry in entries.into_iter().flatten() {
             let entry = entry?;
             let file = entry.file_name();
             let file = file.to_string_lossy();
@@ -299,7 +301,7 @@ mod tests {
 
     /// A batch of so many bytes; ids sort by number.
     fn batch(number: u32, bytes: usize) -> Sealed {
-        let common = Common { server: "ns1".into(), key: "".into(), window: 60 };
+        let common = Common { server: "ns1".into(), key: "0123456789abcdef".into(), window: 60 };
         let header = Header::new(format!("{number:036x}").into(), 0, number + 1, &common);
         Sealed { header, rows: vec![7; bytes] }
     }

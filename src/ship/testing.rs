@@ -4,13 +4,12 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use jiff::tz::TimeZone;
-
 use super::{ServerSettings, Settings};
 use crate::event::{AnswerKind, Hit, Outcome, Subject, Transport, Why};
 use crate::fetch::{Address, Coding};
 use crate::hits::Clients;
-use crate::rule::{Mode, Order};
+use crate::rule::Order;
+use crate::util::Zone;
 
 /// A hit on a wire name, at the first moment of 1970.
 pub(super) fn hit(name: &[u8]) -> Hit<'_> {
@@ -20,9 +19,10 @@ pub(super) fn hit(name: &[u8]) -> Hit<'_> {
         client: [192, 0, 2, 1].into(),
         transport: Transport::Udp,
         qtype: 1,
-        mode: Mode::Enforce,
+        outcome: Outcome::Blocked,
         answer: AnswerKind::Sinkhole,
-        rule: None,
+        rule: 0,
+        alone: true,
         name,
         target: None,
     }
@@ -31,7 +31,7 @@ pub(super) fn hit(name: &[u8]) -> Hit<'_> {
 /// A reason with orders by number and authority.
 pub(super) fn why(id: u64, outcome: Outcome, rule: &str, orders: &[(&str, &str)]) -> Arc<Why> {
     let order = |&(id, authority): &(&str, &str)| {
-        Arc::new(Order { id: id.into(), authority: authority.into(), ..Order::default() })
+        Arc::new(Order { id: id.into(), authority: authority.into(), legal_basis: "a law".into(), ..Order::default() })
     };
     let subject = Subject {
         outcome,
@@ -109,6 +109,6 @@ pub(super) fn settings(address: &str, folder: &Path) -> Settings {
         folder: folder.join("spool"),
         spool: 1 << 20,
         window: Duration::from_secs(60),
-        zone: TimeZone::UTC,
+        zone: Zone::utc(),
     }
 }

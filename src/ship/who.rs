@@ -5,13 +5,10 @@ use std::hash::{BuildHasher, RandomState};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::path::Path;
 
-use jiff::Timestamp;
-use jiff::tz::TimeZone;
-
 use super::row::push_text;
 use crate::fetch::{FetchError, secret};
 use crate::hits::Clients;
-use crate::util::{Digest, Hasher};
+use crate::util::{Digest, Hasher, Zone};
 
 /// Clients whose columns are remembered; each has one place.
 const REMEMBERED: usize = 512;
@@ -22,7 +19,7 @@ const SHORTEST_KEY: usize = 16;
 #[derive(Clone, PartialEq, Eq)]
 pub(super) struct Key {
     secret: Digest,
-    /// By which two servers can see whether they have the same; empty for one nobody else has.
+    /// By which people can see whether two servers have the same.
     pub(super) fingerprint: Box<str>,
 }
 
@@ -33,15 +30,20 @@ impl Key {
             // std seeds each thread's hashers with 128 bits from the system; that is this key's strength.
             let seed = RandomState::new();
             let bytes: Vec<u8> = (0..4_u8).flat_map(|part| seed.hash_one(part).to_be_bytes()).collect();
-            return Ok(Self { secret: digest(&[b"qalqan clients", &bytes]), fingerprint: "".into() });
+            return Ok(Self::of(&bytes));
         };
         let text = secret("key_file", path)?;
         if text.len() < SHORTEST_KEY {
             let why = format!("a key has at least {SHORTEST_KEY} characters; make one with: openssl rand -hex 32");
             return Err(FetchError::File { key: "key_file", path: path.to_owned(), why });
         }
-        let fingerprint = format!("{:.16}", digest(&[b"qalqan key", text.as_bytes()]));
-        Ok(Self { secret: digest(&[b"qalqan clients", text.as_bytes()]), fingerprint: fingerprint.into() })
+        Ok(Self::of(text.as_bytes()))
+    }
+
+    /// From what nobody else knows.
+    fn of(secret: &[u8]) -> Self {
+        let fingerprint = format!("{:.16}", digest(&[b"qalqan key", secret]));
+        Self { secret: digest(&[b"qalqan clients", secret]), fingerprint: fingerprint.into() }
     }
 
     /// That of a day: hashes of different days cannot be joined without the secret.
@@ -61,7 +63,7 @@ fn digest(parts: &[&[u8]]) -> Digest {
 pub(super) struct Who {
     clients: Clients,
     key: Key,
-    zone: TimeZone,
+    zone: Zone,
     /// The key of the day at hand, and its first and last second.
     day: (Digest, i64, i64),
     known: Box<[(Option<IpAddr>, Vec<u8>)]>,
@@ -69,7 +71,7 @@ pub(super) struct Who {
 
 impl Who {
     /// With nothing remembered.
-    pub(super) fn new(clients: Clients, key: Key, zone: TimeZone) -> Self {
+    pub(super) fn new(clients: Clients, key: Key, zone: Zone) -> Self {
         Self { clients, key, zone, day: (Digest::ZERO, 1, 0), known: vec![(None, Vec::new()); REMEMBERED].into() }
     }
 
@@ -92,14 +94,8 @@ impl Who {
 
     /// The key of the day a second is in, by the operator's calendar, and the seconds it holds for.
     fn day_of(&self, second: i64) -> (Digest, i64, i64) {
-        let day = Timestamp::from_second(second).ok().map(|time| time.to_zoned(self.zone.clone()));
-        let bounds = day.and_then(|day| {
-            let (first, next) = (day.start_of_day().ok()?, day.tomorrow().ok()?.start_of_day().ok()?);
-            let number = day.date().duration_since(jiff::civil::date(1970, 1, 1)).as_hours() / 24;
-            Some((number, first.timestamp().as_second(), next.timestamp().as_second() - 1))
-        });
-        let (number, first, last) = bounds.unwrap_or((second.div_euclid(86_400), second, second));
-        (self.key.of_day(number), first, last)
+        let (day, minutes) = self.zone.day(second.div_euclid(60));
+        (self.key.of_day(day), minutes.start.saturating_mul(60), minutes.end.saturating_mul(60) - 1)
     }
 }
 
@@ -148,7 +144,7 @@ mod tests {
     const NOON: i64 = 1_795_521_600;
 
     fn who(clients: Clients, key: &Key) -> Who {
-        Who::new(clients, key.clone(), TimeZone::UTC)
+        Who::new(clients, key.clone(), Zone::utc())
     }
 
     /// Text and hash.
@@ -184,14 +180,14 @@ mod tests {
     fn a_fleet_with_one_key_agrees_and_another_day_is_another_hash() {
         let key = key_of("0123456789abcdef\n").expect("a key");
         let same = key_of("0123456789abcdef").expect("a key");
-        assert!(key == same && !key.fingerprint.is_empty());
+        assert!(key == same && key.fingerprint.len() == 16);
         let mut one = who(Clients::Full, &key);
         let hash = shown(&mut one, "192.0.2.1", NOON).1;
         assert_eq!(shown(&mut who(Clients::Hash, &same), "192.0.2.1", NOON + 3600).1, hash);
         assert_ne!(shown(&mut one, "192.0.2.1", NOON + 86_400).1, hash);
         assert_eq!(shown(&mut one, "192.0.2.1", NOON).1, hash, "a clock set back");
         let other = Key::read(None).expect("made up");
-        assert!(other.fingerprint.is_empty());
+        assert_ne!(other.fingerprint, key.fingerprint);
         assert_ne!(shown(&mut who(Clients::Full, &other), "192.0.2.1", NOON).1, hash);
         assert!(key_of("short").is_err_and(|error| error.to_string().contains("16 characters")));
         assert!(key_of("").is_err());
@@ -200,8 +196,7 @@ mod tests {
     #[test]
     fn days_are_those_of_the_calendar() {
         let key = key_of("0123456789abcdef").expect("a key");
-        let zone = TimeZone::fixed(jiff::tz::offset(5));
-        let mut far = Who::new(Clients::Full, key, zone);
+        let mut far = Who::new(Clients::Full, key, Zone::find("+05:00").expect("a zone"));
         // 2026-11-24T19:00:00Z is midnight there.
         let midnight = NOON + 7 * 3600;
         let before = shown(&mut far, "192.0.2.1", midnight - 1).1;

@@ -48,6 +48,11 @@ impl Zone {
         &self.name
     }
 
+    /// The zone itself.
+    pub fn time_zone(&self) -> &TimeZone {
+        &self.zone
+    }
+
     /// The day (since 1970-01-01) a minute (since 1970, UTC) belongs to, and the minutes of that day. Where clocks are
     /// changed it has 23 or 25 hours.
     pub fn day(&self, minute: i64) -> (i64, Range<i64>) {
