@@ -10,6 +10,8 @@ mod answers;
 mod cache;
 #[path = "process/canary.rs"]
 mod canary;
+#[path = "process/clickhouse.rs"]
+mod clickhouse;
 #[path = "process/configuration.rs"]
 mod configuration;
 #[path = "process/dates.rs"]

@@ -53,7 +53,7 @@ pub(super) fn gather(args: &ReportArgs) -> Result<Data, Exit> {
             return Err(complain(&format_args!("no server of the fleet has reported anything from {from} to {to}")));
         }
     }
-    remark(&mut data, wanted, now, args.generated_at);
+    remark(&mut data, wanted, now);
     Ok(data)
 }
 
@@ -119,7 +119,7 @@ fn data(
 }
 
 /// What is special about it.
-fn remark(data: &mut Data, wanted: Span, now: i64, _: Option<Timestamp>) {
+fn remark(data: &mut Data, wanted: Span, now: i64) {
     let (from, to) = (data.from, data.to);
     let whole_days = data.days.floor(from) == from && (data.days.ceil(to) == to || to > now);
     let said = [
