@@ -239,7 +239,8 @@ fn build(settings: &Settings) -> Result<Parts, Vec<AppError>> {
         .and_then(Option::as_ref)
         .and_then(|_| open_audit(&settings.state_dir).map(Arc::new).map_err(|error| keep(AppError::Audit(error))).ok());
     let shipping = settings.ship.clone().map(Ship::start).transpose();
-    let (sink, ship) = shipping.map_err(|error| keep(AppError::Ship(error))).unwrap_or_default().unzip();
+    let shipping = shipping.map(Option::unzip).map_err(|error| keep(AppError::Ship(error))).ok();
+    let (sink, ship) = shipping.map_or((None, None), |(sink, ship)| (sink, Some(ship)));
     let sinks = sink.into_iter().map(|sink| Box::new(sink) as Box<dyn Sink>).collect();
     let hits = HitLog::start(&settings.hits, Takers { sinks, ..Takers::default() })
         .map(Arc::new)
@@ -250,8 +251,8 @@ fn build(settings: &Settings) -> Result<Parts, Vec<AppError>> {
     }
     let mut loader = Loader::new(Some(settings.state_dir.clone()));
     let loaded = reload::first(settings, &mut loader).map_err(|error| keep(AppError::Lists(error))).ok();
-    let (Some(Some(control)), Some(audit), Some(bound), Some(hits), Some(loaded)) =
-        (control, audit, bound, hits, loaded)
+    let (Some(Some(control)), Some(audit), Some(bound), Some(ship), Some(hits), Some(loaded)) =
+        (control, audit, bound, ship, hits, loaded)
     else {
         // What depends on these is still looked at, so that all problems are told at once.
         errors.extend(publish::routes_errors(settings));

@@ -32,12 +32,7 @@ const CLIENTS: [(&str, Clients); 4] =
     [("full", Clients::Full), ("truncate", Clients::Truncate), ("hash", Clients::Hash), ("none", Clients::None)];
 
 /// Reads the table; `None` if it is not there, or wrong.
-pub(super) fn read(
-    mut table: Table<'_>,
-    stats: &store::Settings,
-    folder: &Path,
-    state_dir: &Path,
-) -> Option<Settings> {
+pub(super) fn read(mut table: Table<'_>, stats: &store::Settings, folder: &Path, state_dir: &Path) -> Option<Settings> {
     let path = |text: &str| values::path(text).map(|path| folder.join(path));
     let there = table.is_there();
     let url = if there { table.required("url", "\"https://clickhouse.example:8443/\"") } else { table.field("url") };

@@ -115,13 +115,7 @@ impl Poster {
     ///
     /// # Errors
     /// There is no whole answer. The server may have done what was asked all the same.
-    pub fn post(
-        &self,
-        params: &[(&str, &str)],
-        body: &[u8],
-        coding: Coding,
-        limit: u64,
-    ) -> Result<Reply, PostError> {
+    pub fn post(&self, params: &[(&str, &str)], body: &[u8], coding: Coding, limit: u64) -> Result<Reply, PostError> {
         let mut url = Url::parse(self.address.as_str()).map_err(|_| PostError::Address)?;
         url.query_pairs_mut().extend_pairs(params);
         let uri: Uri = url.as_str().parse().map_err(|_| PostError::Address)?;

@@ -6,11 +6,11 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use super::Settings;
 use super::batch::Name;
 use super::server::{Server, ShipError};
 use super::spool::{Next, Spool};
 use super::status::{Status, write_status};
-use super::Settings;
 use crate::util::{Now, Throttle};
 
 /// After a failure it is tried again after this long, then twice as long, at most the second.
@@ -53,12 +53,16 @@ impl Sender {
     /// Sends until nothing more will come.
     pub(super) fn run(&mut self) {
         loop {
+            // A try may take long; what waits meanwhile is told before it.
+            self.tell(false);
             let sent = match self.spool.next(PERIOD) {
                 Next::End => break,
                 Next::Nothing => Ok(()),
                 Next::Batch(name) => self.send(&name),
             };
-            self.tell(false);
+            if sent.is_err() {
+                self.tell(true);
+            }
             if let Err(delay) = sent
                 && !self.spool.pause(delay)
             {

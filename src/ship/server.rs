@@ -66,7 +66,8 @@ impl Server {
         self.post(&insert, &batch.body, header.coding(), MAX_ANSWER)?;
         self.run(&take_rows(batch), &[session[0], ("query_id", id)])?;
         self.run(&count_rows(batch), &[session[0], ("query_id", &format!("{id}-hour"))])?;
-        let counted = format!("SELECT sum(hits) FROM hits_hour WHERE day = '{day}' AND batch = '{id}' FORMAT TabSeparated");
+        let counted =
+            format!("SELECT sum(hits) FROM hits_hour WHERE day = '{day}' AND batch = '{id}' FORMAT TabSeparated");
         let counted = self.run(&counted, &[])?;
         let counted = str::from_utf8(&counted).ok().and_then(|text| text.trim().parse::<u64>().ok());
         // The session would forget it by itself, but a minute later; and a server that has a spool to send is in a hurry.
@@ -79,7 +80,8 @@ impl Server {
     /// # Errors
     /// It cannot be asked, or is no ClickHouse.
     pub fn engine(&mut self) -> Result<(Engine, String), ShipError> {
-        let body = self.post(&[("query", "SELECT version() FORMAT TabSeparated")], b"", Coding::Identity, MAX_ANSWER)?;
+        let body =
+            self.post(&[("query", "SELECT version() FORMAT TabSeparated")], b"", Coding::Identity, MAX_ANSWER)?;
         let version = String::from_utf8_lossy(&body).trim().to_owned();
         match Engine::of(&version) {
             Some(engine) => Ok((engine, version)),
@@ -118,13 +120,7 @@ impl Server {
     }
 
     /// One request; anything but a good answer is an error.
-    fn post(
-        &mut self,
-        params: &[(&str, &str)],
-        body: &[u8],
-        coding: Coding,
-        limit: u64,
-    ) -> Result<Vec<u8>, ShipError> {
+    fn post(&mut self, params: &[(&str, &str)], body: &[u8], coding: Coding, limit: u64) -> Result<Vec<u8>, ShipError> {
         let poster = match self.poster.take() {
             Some(poster) => poster,
             None => self.connect()?,

@@ -112,9 +112,10 @@ impl Sink for ShipSink {
 
     fn rest(&mut self, now: Now) {
         // A clock that was set makes it early, never late.
-        let old = self.open.since.is_some_and(|since| {
-            u128::from(now.unix_ms.abs_diff(since.unix_ms)) >= self.age.as_millis()
-        });
+        let old = self
+            .open
+            .since
+            .is_some_and(|since| u128::from(now.unix_ms.abs_diff(since.unix_ms)) >= self.age.as_millis());
         if old {
             self.seal(now);
         }

@@ -76,11 +76,7 @@ impl Mock {
 }
 
 /// One request; `None` ends the connection.
-fn talk(
-    stream: &TcpStream,
-    tables: &Mutex<Tables>,
-    manners: &Mutex<impl FnMut(usize) -> Manner>,
-) -> Option<()> {
+fn talk(stream: &TcpStream, tables: &Mutex<Tables>, manners: &Mutex<impl FnMut(usize) -> Manner>) -> Option<()> {
     let mut reader = BufReader::new(stream);
     let mut first = String::new();
     reader.read_line(&mut first).ok().filter(|&read| read > 0)?;
@@ -227,10 +223,7 @@ fn whatever_goes_wrong_a_batch_counts_once() {
             }
             Manner::Well
         });
-        let server = ServerSettings {
-            timeout: Duration::from_millis(300),
-            ..settings(&mock.url, dir.path()).server
-        };
+        let server = ServerSettings { timeout: Duration::from_millis(300), ..settings(&mock.url, dir.path()).server };
         let (mut sink, ship) = start(Settings { server, ..settings(&mock.url, dir.path()) });
         send(&mut sink, 7);
         sink.rest(Now { unix_ms: i64::MAX });
@@ -271,7 +264,10 @@ fn a_server_that_hangs_holds_up_nobody_and_the_rest_goes_out_after_a_restart() {
 #[test]
 fn rows_nobody_can_read_are_set_aside_and_do_not_hold_up_the_rest() {
     let dir = tempfile::tempdir().expect("a folder");
-    let mock = Mock::new(|request| if request <= 10 { [Manner::Well, Manner::Unreadable][(request + 1) % 2] } else { Manner::Well });
+    let mock =
+        Mock::new(
+            |request| if request <= 10 { [Manner::Well, Manner::Unreadable][(request + 1) % 2] } else { Manner::Well },
+        );
     let (mut sink, ship) = start(Settings { rows: 5, ..settings(&mock.url, dir.path()) });
     send(&mut sink, 10);
     sink.rest(Now { unix_ms: i64::MAX });
@@ -305,7 +301,9 @@ fn a_status_says_what_is_wrong() {
 #[test]
 fn errors_say_what_to_do() {
     let of = |status, text: &str| ShipError::refused(status, text.as_bytes()).to_string();
-    assert!(of(404, "Code: 60, e.displayText() = DB::Exception: Table qalqan.hits doesn't exist.").contains("ship apply"));
+    assert!(
+        of(404, "Code: 60, e.displayText() = DB::Exception: Table qalqan.hits doesn't exist.").contains("ship apply")
+    );
     assert!(of(500, "Code: 216. DB::Exception: Query with id = x is already running.").contains("busy"));
     assert!(of(403, "Code: 516. DB::Exception: default: Authentication failed").contains("password_file"));
     assert!(of(500, "Code: 89, Unknown Content-Encoding of HTTP request: zstd").contains("gzip"));

@@ -43,7 +43,7 @@ def work(params, body, encoding):
             file.write(body)
         kinds = columns.replace("'", "\\'")
         statement = f"INSERT INTO arriving SELECT * FROM file('{path}', RowBinary, '{kinds}')"
-    return engine.query(statement).bytes() or b""
+    return engine.query(statement, "TabSeparated").bytes() or b""
 
 
 class Handler(http.server.BaseHTTPRequestHandler):

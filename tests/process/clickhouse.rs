@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-use crate::support::client::{Ask, rtype};
 use crate::support::clickhouse::{ClickHouse, Cutting, has, pause};
+use crate::support::client::{Ask, rtype};
 use crate::support::mock::dead_address;
 use crate::support::server::{Folder, Ran, Server, Setup, eventually};
 
@@ -104,7 +104,8 @@ fn fleet_reports(clickhouse: &ClickHouse) {
     assert_eq!((status["shipped"].as_u64(), status["waiting"].as_u64()), (Some(30), Some(0)), "{status}");
     let csv = ["report", "--from-clickhouse", "--from", "2020-01-01", "--format", "html", "--out", "report.html"];
     assert_eq!(Ran::of(&one, &csv).code, Some(0));
-    let empty = ["report", "--from-clickhouse", "--from", "2020-01-01", "--to", "2020-01-02", "--format", "csv", "--out", "x"];
+    let empty =
+        ["report", "--from-clickhouse", "--from", "2020-01-01", "--to", "2020-01-02", "--format", "csv", "--out", "x"];
     let ran = Ran::of(&one, &empty);
     assert!(ran.code == Some(2) && ran.stderr.contains("no server of the fleet"), "{ran:?}");
 }
@@ -145,7 +146,8 @@ fn a_server_that_hangs_and_two_that_are_killed_lose_nothing_that_was_on_disk() {
     let server = Server::start(&folder, &setup);
     clickhouse.signal("STOP");
     hits(&server, "plain.example", 40);
-    let waiting = || Ran::of(&folder, &["ship", "status", "--json"]).json()["waiting"].as_u64();
+    let status = || Ran::of(&folder, &["ship", "status", "--json"]);
+    let waiting = || serde_json::from_str::<Value>(&status().stdout).ok()?["waiting"].as_u64();
     eventually("two batches are on disk", || waiting() == Some(40), || server.stderr());
     // A try under way lies in the stopped server's buffers; the process that made it is gone.
     server.kill();

@@ -202,7 +202,8 @@ impl Fleet {
     /// Which rows are asked about; the rest of a filter is looked at here.
     fn condition(&self, filter: &Filter) -> String {
         let (from, to) = (self.span.from * 60, self.span.to * 60);
-        let mut sql = format!("{} AND batch = '' AND toUInt32(hour) >= {from} AND toUInt32(hour) < {to}", self.partitions());
+        let mut sql =
+            format!("{} AND batch = '' AND toUInt32(hour) >= {from} AND toUInt32(hour) < {to}", self.partitions());
         if let Some(order) = &filter.order {
             sql += &format!(" AND has(orders, {})", literal(order));
         }

@@ -144,8 +144,7 @@ pub(super) fn whole(kinds: Vec<Ranked>, total: u64) -> Vec<Ranked> {
 
 /// The most hits first; those with as many by their keys.
 fn sorted(mut ranked: Vec<Ranked>) -> Vec<Ranked> {
-    ranked
-        .sort_by(|a, b| b.total().cmp(&a.total()).then_with(|| (&a.key, &a.authority).cmp(&(&b.key, &b.authority))));
+    ranked.sort_by(|a, b| b.total().cmp(&a.total()).then_with(|| (&a.key, &a.authority).cmp(&(&b.key, &b.authority))));
     ranked
 }
 
@@ -160,5 +159,83 @@ fn ranked(key: &str, authority: &str, legal_basis: &str) -> Ranked {
         unexamined: 0,
         names: Some(0),
         clients: None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::read::Counts;
+
+    /// One sum of `hits` in the hour `period`, resting on these orders.
+    fn sum(period: i64, rule: &str, hits: u64, orders: &[&str]) -> Sum {
+        let order = |number: &&str| {
+            Arc::new(OrderName { number: (*number).into(), authority: "Agency".into(), legal_basis: "".into() })
+        };
+        let subject = Subject {
+            outcome: Outcome::Blocked,
+            rule: rule.into(),
+            list: "one".into(),
+            lists: ["one".into(), "two".into()].into(),
+            orders: orders.iter().map(order).collect(),
+        };
+        let counts = Counts { hits, attempts: hits, unexamined: 0 };
+        Sum { period, subject, counts, first: period, last: period + 60 }
+    }
+
+    #[test]
+    fn a_hit_is_in_the_row_of_each_of_its_orders_and_once_in_all() {
+        let sums = vec![
+            sum(0, "a.example", 5, &["1", "2"]),
+            sum(0, "a.example", 2, &["2"]),
+            sum(0, "b.example", 9, &[]),
+            sum(60, "a.example", 1, &["1"]),
+        ];
+        let all = AllSums { sums, cut: false };
+        let filter = Filter::default();
+        let sums = Sums::new(&all, &filter);
+        let (keys, rows) = sums.rows();
+        let shown: Vec<_> = rows
+            .iter()
+            .map(|row| {
+                let key = &keys[row.key as usize];
+                let order = key.order.as_ref().map_or("", |order| &*order.number);
+                (row.period, &*key.name, order, row.counts.hits)
+            })
+            .collect();
+        let expected =
+            [(0, "a.example", "1", 5), (0, "a.example", "2", 7), (0, "b.example", "", 9), (60, "a.example", "1", 1)];
+        assert_eq!(shown, expected);
+        assert!(keys.iter().all(|key| *key.also == ["two".into()]));
+        let all = sums.all(&[]);
+        assert_eq!((all.total(), all.attempts, all.names), (17, Some(17), Some(2)));
+        let orders: Vec<_> = sums.orders(&[]).iter().map(|order| (order.key.clone(), order.total())).collect();
+        assert_eq!(orders, [("2".into(), 7), ("1".into(), 6)]);
+        assert_eq!(sums.lists(&[]).iter().map(Ranked::total).collect::<Vec<_>>(), [17, 17]);
+        let one = Filter { order: Some("1".into()), ..Filter::default() };
+        assert!(Sums::new(&AllSums { sums: vec![sum(0, "a", 5, &["1", "2"])], cut: false }, &one).rows().1.len() == 1);
+    }
+
+    #[test]
+    fn clients_of_a_day_are_a_number_and_of_several_a_range() {
+        let day = |day, number| DayClients {
+            day,
+            key: ("a.example".into(), String::new()),
+            clients: Clients { low: number, high: number },
+        };
+        let clients = [day(0, 7), day(1440, 9)];
+        let of = |step, sums: Vec<Sum>| {
+            let all = AllSums { sums, cut: false };
+            let filter = Filter::default();
+            let (keys, mut rows) = Sums::new(&all, &filter).rows();
+            give_clients(&keys, &mut rows, &clients, step, Span { from: 0, to: 2880 });
+            rows.iter().map(|row| row.clients.map(|clients| (clients.low, clients.high))).collect::<Vec<_>>()
+        };
+        let days = || vec![sum(0, "a.example", 1, &[]), sum(1440, "a.example", 1, &[])];
+        assert_eq!(of(Step::Day, days()), [Some((7, 7)), Some((9, 9))]);
+        assert_eq!(of(Step::Total, vec![sum(0, "a.example", 2, &[])]), [Some((9, 16))]);
+        assert_eq!(of(Step::Hour, days()), [None, None]);
+        let kinds = || vec![ranked("A", "", "")];
+        assert!(whole(kinds(), 1).is_empty() && whole(kinds(), 0).len() == 1);
     }
 }
