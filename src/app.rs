@@ -1,11 +1,11 @@
 //! Composition: build everything in order, run, drain. No logic of its own.
 
-mod counted;
 mod counters;
 mod observe;
 mod operate;
 mod publish;
 mod replace;
+mod told;
 
 pub use operate::{held_lists, last_status};
 pub use publish::{compile, compile_all, routes_errors};
@@ -15,7 +15,6 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::mpsc::Receiver;
 use std::time::Duration;
 
 use tokio::sync::mpsc;
@@ -25,14 +24,15 @@ use crate::audit::{self, Audit, By, Event};
 use crate::config::Settings;
 use crate::engine::Engine;
 use crate::fetch;
-use crate::hits::{HitLog, HitLogError};
+use crate::hits::HitLogError;
 use crate::local::LocalError;
 use crate::net::{self, Passed};
 use crate::reload::{self, Clerk, Control, Loader, Target, Trigger};
 use crate::serve::{self, BindError, Bound};
 use crate::set::TooManyRules;
-use crate::stats::{Counter, Delta, Live, Stats};
-use crate::stream::{StreamError, Streams};
+use crate::ship;
+use crate::stats::{Counter, Stats};
+use crate::stream::StreamError;
 use crate::system::{self, ActivationError, Request, Signals};
 use crate::upstream::UpstreamError;
 use crate::util::{Digest, Now};
@@ -40,6 +40,7 @@ use crate::util::{Digest, Now};
 use self::observe::{Observed, Observer};
 use self::operate::Operators;
 use self::publish::Publisher;
+use self::told::Told;
 
 /// How long a start waits for lists from the web of which there is no copy yet.
 const FIRST_FETCH: Duration = Duration::from_secs(10);
@@ -80,6 +81,8 @@ pub enum AppError {
     Hits(HitLogError),
     /// A stream of hits.
     Stream(StreamError),
+    /// What hits are shipped with.
+    Ship(ship::StartError),
     /// The ready file.
     Ready(serve::ReadyError),
     /// The system refuses threads, signals or the like.
@@ -105,6 +108,7 @@ impl fmt::Display for AppError {
             Self::Upstream(error) => error.fmt(f),
             Self::Hits(error) => error.fmt(f),
             Self::Stream(error) => error.fmt(f),
+            Self::Ship(error) => error.fmt(f),
             Self::Ready(error) => error.fmt(f),
             Self::System(what, error) => write!(f, "{what}: {error}"),
         }
@@ -145,20 +149,8 @@ pub fn serve(settings: Settings) -> Result<(), Vec<AppError>> {
 /// Builds, runs, drains.
 async fn run(settings: Settings) -> Result<(), Vec<AppError>> {
     let signals = Signals::listen().map_err(|error| vec![AppError::System("cannot take signals", error)])?;
-    let Parts {
-        bound,
-        http,
-        control,
-        audit,
-        hits,
-        counted: (counts, live),
-        streams,
-        loader,
-        loaded,
-        publisher,
-        engine,
-        stats,
-    } = build(&settings)?;
+    let Parts { bound, http, control, audit, told, loader, loaded, publisher, engine, stats } = build(&settings)?;
+    let Told { hits, counts, live, streams, ship } = told;
     let (socket, asked) = control;
     let summary = bound.summary();
     let (published, snapshots) = (publisher.published(), publisher.snapshots());
@@ -175,7 +167,7 @@ async fn run(settings: Settings) -> Result<(), Vec<AppError>> {
             streams: streams.counters(),
         },
     );
-    let statistics = counted::keep(&settings, counts, &stats).map_err(one)?.map(Arc::new);
+    let statistics = told::keep_counts(&settings, counts, &stats).map_err(one)?.map(Arc::new);
     let mut target = publisher;
     let (runner, fetch) = fetch::Runner::new(settings.fetched(), Some(told_of_fetches(Arc::clone(&audit))));
     target.tell_fetches(fetch.clone());
@@ -257,6 +249,9 @@ async fn run(settings: Settings) -> Result<(), Vec<AppError>> {
     if !kept.await.unwrap_or(false) {
         tracing::error!("the statistics' disk does not answer; what was counted last may be missing");
     }
+    if let Some(ship) = ship {
+        tokio::task::spawn_blocking(move || ship.close()).await.ok();
+    }
     let ended = Arc::clone(&audit);
     let record = move || ended.record(By::System, Event::ServerStopped(server), Now::read());
     tokio::task::spawn_blocking(record).await.ok();
@@ -276,10 +271,7 @@ struct Parts {
     http: HttpBound,
     control: (Socket, mpsc::Receiver<Asked>),
     audit: Arc<Audit>,
-    hits: Arc<HitLog>,
-    /// What is counted of hits, for who keeps it and for who looks.
-    counted: (Option<Receiver<Delta>>, Arc<Live>),
-    streams: Streams,
+    told: Told,
     loader: Loader,
     loaded: reload::Loaded,
     publisher: Publisher,
@@ -305,17 +297,14 @@ fn build(settings: &Settings) -> Result<Parts, Vec<AppError>> {
         .as_ref()
         .and_then(Option::as_ref)
         .and_then(|_| open_audit(&settings.state_dir).map(Arc::new).map_err(|error| keep(AppError::Audit(error))).ok());
-    let streams = Streams::start(&settings.streams).map_err(|error| keep(AppError::Stream(error))).ok();
-    let (streams, sinks) = streams.unzip();
-    let (takers, counts, live) = counted::takers(&settings.stats, sinks.unwrap_or_default());
-    let hits = HitLog::start(&settings.hits, takers).map(Arc::new).map_err(|error| keep(AppError::Hits(error))).ok();
+    let told = told::start(settings, &mut keep);
     if state.is_some() && bound.is_some() {
         let _ = fetch::first(settings.fetched().iter(), FIRST_FETCH);
     }
     let mut loader = Loader::new(Some(settings.state_dir.clone()));
     let loaded = reload::first(settings, &mut loader).map_err(|error| keep(AppError::Lists(error))).ok();
-    let (Some(Some(control)), Some(audit), Some(bound), Some(http), Some(hits), Some(streams), Some(loaded)) =
-        (control, audit, bound, http, hits, streams, loaded)
+    let (Some(Some(control)), Some(audit), Some(bound), Some(http), Some(told), Some(loaded)) =
+        (control, audit, bound, http, told, loaded)
     else {
         // What depends on these is still looked at, so that all problems are told at once.
         errors.extend(publish::routes_errors(settings));
@@ -324,9 +313,8 @@ fn build(settings: &Settings) -> Result<Parts, Vec<AppError>> {
     let stats = Arc::new(Stats::default());
     let own = bound.socket_addresses();
     let now = Now::read().seconds();
-    let (publisher, engine) = Publisher::new(settings, own, &loaded, now, Arc::clone(&stats), &hits)?;
-    let counted = (counts, live);
-    Ok(Parts { bound, http, control, audit, hits, counted, streams, loader, loaded, publisher, engine, stats })
+    let (publisher, engine) = Publisher::new(settings, own, &loaded, now, Arc::clone(&stats), &told.hits)?;
+    Ok(Parts { bound, http, control, audit, told, loader, loaded, publisher, engine, stats })
 }
 
 /// Writes down what could not be fetched, beside the task that fetches.

@@ -12,6 +12,7 @@ mod orders;
 mod output;
 mod probe;
 mod report;
+mod ship;
 mod stats;
 mod versions;
 mod why;
@@ -71,6 +72,7 @@ fn dispatch(verb: Verb) -> Exit {
         Verb::Probe(args) => probe::run(&args),
         Verb::Stats(args) => stats::run(&args),
         Verb::Report(args) => report::run(&args),
+        Verb::Ship { verb } => ship::run(&verb),
         Verb::Audit { verb } => audit::run(&verb),
         Verb::Orders(args) => orders::run(&args),
         Verb::Lists { verb: None, server } => lists::lists(&server),

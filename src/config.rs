@@ -3,6 +3,7 @@
 mod admin;
 mod answer;
 mod canary;
+mod clickhouse;
 mod fetch;
 mod gate;
 mod lists;
@@ -30,7 +31,7 @@ use self::reader::{MAX_PROBLEMS, Sink, Table};
 use crate::admin::HttpSettings;
 use crate::fetch::Source;
 use crate::gate as checks;
-use crate::{cache, history, hits, limit, list, local, policy, serve, store, stream as streams, upstream};
+use crate::{cache, history, hits, limit, list, local, policy, serve, ship, store, stream as streams, upstream};
 
 /// `state_dir`
 const STATE_DIR: &str = "state";
@@ -68,6 +69,8 @@ pub struct Settings {
     pub stats: store::Settings,
     /// Who else is told of hits.
     pub streams: Vec<streams::Settings>,
+    /// Where hits are shipped, if anywhere.
+    pub ship: Option<ship::Settings>,
     /// How many versions of each list are kept.
     pub history: history::Limits,
     /// Watching.
@@ -189,7 +192,7 @@ impl Settings {
             ("gate", self.gate != new.gate),
             ("list", self.lists != new.lists),
             ("hits", self.hits != new.hits),
-            ("stats", self.stats != new.stats),
+            ("stats", self.stats != new.stats || self.ship != new.ship),
             ("stream", self.streams != new.streams),
             ("history", self.history != new.history),
             ("reload", self.reload != new.reload),
@@ -232,6 +235,7 @@ impl Settings {
             ("stats.hours", self.stats.hours != new.stats.hours),
             ("stats.days", self.stats.days != new.stats.days),
             ("stats.max_size", self.stats.max_size != new.stats.max_size),
+            ("stats.clickhouse", self.ship != new.ship),
             ("stream", self.streams != new.streams),
             ("admin.listen", self.admin.listen != new.admin.listen),
             ("admin.allow_from", self.admin.allow_from != new.admin.allow_from),
@@ -257,7 +261,7 @@ fn read(mut top: Table<'_>, path: &Path) -> Settings {
         lists::read(&mut top, &lists::Base { folder, state_dir: &state_dir, answer: &answer, checks: &gate.checks });
     gate.own = gate::own_names(&local, &answer, &lists);
     let hits = sections::hits(top.table("hits"), folder);
-    let stats = stats::read(top.table("stats"));
+    let (stats, ship) = stats::read(top.table("stats"), folder, &state_dir);
     let streams = stream::read(&mut top, folder, &lists);
     let history = sections::history(top.table("history"));
     let reload = sections::reload(top.table("reload"));
@@ -279,6 +283,7 @@ fn read(mut top: Table<'_>, path: &Path) -> Settings {
         hits,
         stats,
         streams,
+        ship,
         history,
         reload,
         orders,

@@ -9,6 +9,8 @@
 //! use it leaves the last good rules in force.
 //!
 //! HTTP is spoken on threads that may block, a few at once; [`Runner`] decides when, and [`once()`] does one fetch.
+//!
+//! As the HTTP client lives here, [`Poster`] does too: it sends what others made to a server of the operator's.
 
 mod address;
 mod body;
@@ -18,6 +20,7 @@ mod credentials;
 mod error;
 mod once;
 mod place;
+mod post;
 mod runner;
 mod schedule;
 mod serial;
@@ -27,9 +30,11 @@ mod testing;
 
 pub use address::{Address, AddressError};
 pub use body::BodyError;
+pub use credentials::secret;
 pub use error::FetchError;
 pub use once::{Done, Outcome, first, once};
 pub use place::Source;
+pub use post::{Coding, PostError, Poster, Reply};
 pub use runner::{Event, Handle, Hook, Runner};
 pub use status::{Status, read as read_status};
 

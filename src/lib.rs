@@ -31,6 +31,7 @@
 //! | 2 | [`history`] | every accepted version of every list |
 //! | 3 | [`gate`] | the checks between a freshly read list and the snapshot |
 //! | 3 | [`snapshot`] | what one decision needs, swapped together |
+//! | 3 | [`ship`] | hits of a fleet in ClickHouse |
 //! | 3 | [`store`] | statistics on disk: SQLite |
 //! | 4 | [`engine`] | the decision, and resolving what it lets pass |
 //! | 5 | [`serve`] | listeners: UDP workers, TCP connections |
@@ -93,6 +94,7 @@ pub mod reload;
 pub mod rule;
 pub mod serve;
 pub mod set;
+pub mod ship;
 pub mod signature;
 pub mod snapshot;
 pub mod stats;

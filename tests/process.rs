@@ -12,6 +12,8 @@ mod answers;
 mod cache;
 #[path = "process/canary.rs"]
 mod canary;
+#[path = "process/clickhouse.rs"]
+mod clickhouse;
 #[path = "process/collectors.rs"]
 mod collectors;
 #[path = "process/configuration.rs"]

@@ -6,6 +6,7 @@ mod lists;
 mod orders;
 mod period;
 mod report;
+mod ship;
 mod stats;
 
 use std::fmt;
@@ -21,6 +22,7 @@ pub(super) use self::held::{DismissArgs, HeldArgs, ReleaseArgs, UndecideArgs};
 pub(super) use self::lists::{DiffArgs, ListsVerb, RollbackArgs, TrialArgs, UnpinArgs, VersionsArgs};
 pub(super) use self::orders::{OrdersArgs, OrdersVerb};
 pub(super) use self::report::{Format, Lang, ReportArgs, Step};
+pub(super) use self::ship::ShipVerb;
 pub(super) use self::stats::{By, StatsArgs};
 use super::probe::{self, ProbeArgs};
 use crate::hits::type_name;
@@ -160,6 +162,13 @@ pub(super) enum Verb {
     /// Write a report of a time to a file: names by order and list, with what was in force and how it was counted
     #[command(after_help = report::EXAMPLES)]
     Report(Box<ReportArgs>),
+    /// Hits of a fleet in ClickHouse: make its tables, see how sending goes
+    #[command(after_help = ship::EXAMPLES)]
+    Ship {
+        /// What to do
+        #[command(subcommand)]
+        verb: ShipVerb,
+    },
     /// Prove the audit log, or get events out of it
     #[command(after_help = audit::EXAMPLES, disable_help_subcommand = true)]
     Audit {

@@ -3,6 +3,7 @@
 
 mod csv;
 mod data;
+mod fleet;
 mod html;
 mod json;
 mod lang;
@@ -27,7 +28,7 @@ pub(super) fn run(args: &ReportArgs) -> Exit {
         return complain(&format_args!("--out is the file to write; {} is a folder", args.out.display()));
     }
     let progress = Progress::show("reading statistics");
-    let gathered = local::gather(args);
+    let gathered = if args.from_clickhouse { fleet::gather(args) } else { local::gather(args) };
     drop(progress);
     match gathered {
         Ok(data) => give(args, &data),

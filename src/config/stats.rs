@@ -1,8 +1,11 @@
 //! `[stats]`: what is counted, by which days, and for how long it is kept.
 
+use std::path::Path;
 use std::time::Duration;
 
+use super::clickhouse;
 use super::reader::{Limits, Table};
+use crate::ship;
 use crate::store::Settings;
 use crate::util::Zone;
 
@@ -25,8 +28,8 @@ const DAYS: Limits<Duration> = Limits { default: days(3650), min: days(2), max: 
 /// `max_size`
 const MAX_SIZE: Limits<u64> = Limits { default: 2 << 30, min: 16 << 20, max: 1 << 44 };
 
-/// Reads `[stats]`.
-pub(super) fn read(mut table: Table<'_>) -> Settings {
+/// Reads `[stats]`, and where hits are shipped; `folder` is that of the configuration file.
+pub(super) fn read(mut table: Table<'_>, folder: &Path, state_dir: &Path) -> (Settings, Option<ship::Settings>) {
     let settings = Settings {
         enabled: table.flag("enabled", true),
         window: table.duration("window", WINDOW),
@@ -43,6 +46,7 @@ pub(super) fn read(mut table: Table<'_>) -> Settings {
     if settings.days < settings.hours {
         table.problem("`days` is shorter than `hours`: what is finer is kept for less long");
     }
+    let ship = clickhouse::read(table.table("clickhouse"), &settings, folder, state_dir);
     table.finish();
-    settings
+    (settings, ship)
 }

@@ -43,6 +43,8 @@ pub(super) enum ValueError {
     Empty,
     /// A URL where a file is needed.
     Url,
+    /// A name that would need quotes in a statement.
+    Word,
     /// A list's name that would be a nuisance in commands and logs.
     ListName,
     /// Control characters.
@@ -78,6 +80,7 @@ impl fmt::Display for ValueError {
             Self::Language => f.write_str("not a language tag (RFC 5646); write it like kk, ru, en or pt-BR"),
             Self::Empty => f.write_str("must not be empty"),
             Self::Url => f.write_str("a file or a folder is needed, not a URL"),
+            Self::Word => f.write_str("a name has 1 to 64 of a-z, A-Z, 0-9, `-`, `_` and `.`"),
             Self::ListName => f.write_str("a name has 1 to 64 letters, digits, `-`, `_` or `.`"),
             Self::Control => f.write_str("control characters are not allowed here"),
             Self::TooLong(most) => write!(f, "longer than {most} bytes"),

@@ -26,14 +26,39 @@ pub(super) fn provider() -> Arc<CryptoProvider> {
 
 /// Whom TLS trusts, and who we are.
 pub(super) fn tls(settings: &Settings) -> Result<TlsConfig, FetchError> {
-    let mut tls = TlsConfig::builder().unversioned_rustls_crypto_provider(provider());
-    if let Some(path) = &settings.ca_file {
+    let client = settings.client.as_ref().map(|(certificate, key)| client(certificate, key)).transpose()?;
+    trusting(settings.ca_file.as_deref(), client)
+}
+
+/// The same without who we are.
+pub(super) fn trust(ca_file: Option<&Path>) -> Result<TlsConfig, FetchError> {
+    trusting(ca_file, None)
+}
+
+/// Trusts the authorities of a file, or those of Mozilla.
+fn trusting(ca_file: Option<&Path>, client: Option<ClientCert>) -> Result<TlsConfig, FetchError> {
+    let mut tls = TlsConfig::builder().unversioned_rustls_crypto_provider(provider()).client_cert(client);
+    if let Some(path) = ca_file {
         tls = tls.root_certs(RootCerts::Specific(Arc::new(authorities(path)?)));
     }
-    if let Some((certificate, key)) = &settings.client {
-        tls = tls.client_cert(Some(client(certificate, key)?));
-    }
     Ok(tls.build())
+}
+
+/// One line of printable ASCII from a file: a password, a key.
+///
+/// # Errors
+/// The file cannot be read, or holds something else.
+pub fn secret(key: &'static str, path: &Path) -> Result<String, FetchError> {
+    let wrong = |why: &str| FetchError::File { key, path: path.to_owned(), why: why.to_owned() };
+    let bytes = read(key, path)?;
+    let text = str::from_utf8(&bytes).map_err(|_| wrong("it is not even text"))?.trim();
+    if text.is_empty() {
+        return Err(wrong("the file is empty"));
+    }
+    if text.len() > MAX_TOKEN || text.chars().any(|c| c.is_control() || !c.is_ascii()) {
+        return Err(wrong("it must hold one line of printable ASCII"));
+    }
+    Ok(text.to_owned())
 }
 
 /// The value of `Authorization`: a token is a bearer's, unless the file says how it is to be used.

@@ -1,5 +1,6 @@
 //! What process tests share.
 
+pub mod clickhouse;
 pub mod client;
 pub mod http;
 pub mod mock;

@@ -14,6 +14,7 @@ Examples:
   qalqan report --from 2026-10-01 --to 2026-10-31 --format html --lang kk --out october.html
   qalqan report --from 2026-10-01 --to 2026-10-31 --order 25-01-25/4 --format csv --out order.csv
   qalqan report --from 2026-11-23 --to 2026-11-23 --by hour --format parquet --out day.parquet
+  qalqan report --from 2026-10-01 --to 2026-10-31 --from-clickhouse --format html --out fleet.html
   sha256sum -c october.html.sha256
 
 --from and --to are days of `time_zone` in [stats], both included, or moments with their offset; these are taken to
@@ -33,6 +34,9 @@ pub(in crate::cli) struct ReportArgs {
     /// The last day, itself included, or the moment it ends at [default: until now]
     #[arg(long, value_name = "DATE", value_parser = date)]
     pub(in crate::cli) to: Option<When>,
+    /// For the whole fleet, from the ClickHouse of [stats.clickhouse]
+    #[arg(long)]
+    pub(in crate::cli) from_clickhouse: bool,
     /// Only names that rest on this order
     #[arg(long, value_name = "ID")]
     pub(in crate::cli) order: Option<String>,
