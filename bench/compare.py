@@ -59,10 +59,14 @@ def start(bench: Bench, chosen: list) -> list[str]:
 
 
 def hits(bench: Bench, own: list) -> list[str]:
-    """What the hit log costs."""
+    """What the hit log costs, to other builds too."""
     listed = made_up(bench.options.names, bench.options.names)
     log, nolog = own
-    return versus(bench, "The hit log", [("off", nolog, listed), ("on", log, listed)], ["blocked", "mixed"])
+    servers = [("off", nolog, listed), ("on", log, listed)]
+    for name, path in (build.split("=", 1) for build in bench.options.build):
+        path = os.path.abspath(path)
+        servers += [(f"{name} off", peers.Qalqan(name, path, log=False), listed), (f"{name} on", peers.Qalqan(name, path), listed)]
+    return versus(bench, "The hit log", servers, ["blocked", "mixed"])
 
 
 def list_size(bench: Bench, own: list) -> list[str]:

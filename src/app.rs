@@ -13,6 +13,7 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::mpsc::Receiver;
 use std::time::Duration;
 
 use tokio::sync::mpsc;
@@ -28,7 +29,7 @@ use crate::net::{self, Passed};
 use crate::reload::{self, Clerk, Control, Loader, Target, Trigger};
 use crate::serve::{self, BindError, Bound};
 use crate::set::TooManyRules;
-use crate::stats::{Counter, Stats};
+use crate::stats::{Counter, Delta, Live, Stats, Tally, TallySettings};
 use crate::system::{self, ActivationError, Request, Signals};
 use crate::upstream::UpstreamError;
 use crate::util::{Digest, Now};
@@ -131,7 +132,8 @@ pub fn serve(settings: Settings) -> Result<(), Vec<AppError>> {
 /// Builds, runs, drains.
 async fn run(settings: Settings) -> Result<(), Vec<AppError>> {
     let signals = Signals::listen().map_err(|error| vec![AppError::System("cannot take signals", error)])?;
-    let Parts { bound, control, audit, hits, loader, loaded, publisher, engine, stats } = build(&settings)?;
+    let Parts { bound, control, audit, hits, counted: (counts, live), loader, loaded, publisher, engine, stats } =
+        build(&settings)?;
     let (socket, asked) = control;
     let summary = bound.summary();
     let (published, snapshots) = (publisher.published(), publisher.snapshots());
@@ -142,7 +144,10 @@ async fn run(settings: Settings) -> Result<(), Vec<AppError>> {
     if let Some(path) = &settings.server.ready_file {
         serve::write_ready_file(path, serving.addresses()).map_err(|error| one(AppError::Ready(error)))?;
     }
-    let counters = counters::Writer::start(&settings.state_dir, Arc::clone(&stats), hits.shared_counters());
+    let counters =
+        counters::Writer::start(&settings.state_dir, Arc::clone(&stats), hits.shared_counters(), Arc::clone(&live));
+    // Who keeps the counts takes the receiver; until then they are for metrics alone.
+    std::thread::spawn(move || counts.iter().for_each(drop));
     let mut target = publisher;
     let (runner, fetch) = fetch::Runner::new(settings.fetched(), Some(told_of_fetches(Arc::clone(&audit))));
     target.tell_fetches(fetch.clone());
@@ -205,6 +210,8 @@ struct Parts {
     control: (Socket, mpsc::Receiver<Asked>),
     audit: Arc<Audit>,
     hits: Arc<HitLog>,
+    /// What is counted of hits, for who keeps it and for who looks.
+    counted: (Receiver<Delta>, Arc<Live>),
     loader: Loader,
     loaded: reload::Loaded,
     publisher: Publisher,
@@ -229,10 +236,9 @@ fn build(settings: &Settings) -> Result<Parts, Vec<AppError>> {
         .as_ref()
         .and_then(Option::as_ref)
         .and_then(|_| open_audit(&settings.state_dir).map(Arc::new).map_err(|error| keep(AppError::Audit(error))).ok());
-    let hits = HitLog::start(&settings.hits, Takers::default())
-        .map(Arc::new)
-        .map_err(|error| keep(AppError::Hits(error)))
-        .ok();
+    let (tally, counts, live) = Tally::new(TallySettings::default());
+    let takers = Takers { count: Some(Box::new(tally)), sinks: Vec::new() };
+    let hits = HitLog::start(&settings.hits, takers).map(Arc::new).map_err(|error| keep(AppError::Hits(error))).ok();
     if state.is_some() && bound.is_some() {
         let _ = fetch::first(settings.fetched().iter(), FIRST_FETCH);
     }
@@ -249,7 +255,8 @@ fn build(settings: &Settings) -> Result<Parts, Vec<AppError>> {
     let own = bound.socket_addresses();
     let now = Now::read().seconds();
     let (publisher, engine) = Publisher::new(settings, own, &loaded, now, Arc::clone(&stats), &hits)?;
-    Ok(Parts { bound, control, audit, hits, loader, loaded, publisher, engine, stats })
+    let counted = (counts, live);
+    Ok(Parts { bound, control, audit, hits, counted, loader, loaded, publisher, engine, stats })
 }
 
 /// Writes down what could not be fetched, beside the task that fetches.

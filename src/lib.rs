@@ -24,8 +24,8 @@
 //! | 2 | [`cache`] | answers of upstreams as wire bytes |
 //! | 2 | [`upstream`] | who is asked for everything that is not blocked |
 //! | 2 | [`local`] | names answered here and never forwarded |
-//! | 2 | [`stats`] | exact counters |
-//! | 2 | [`hits`] | the hit log |
+//! | 2 | [`stats`] | exact counters; hits, attempts and clients for reports |
+//! | 2 | [`hits`] | hits on their way to the log, the counts and streams |
 //! | 2 | [`audit`] | the hash-chained log of what was decided, when and by whom |
 //! | 2 | [`history`] | every accepted version of every list |
 //! | 3 | [`gate`] | the checks between a freshly read list and the snapshot |

@@ -1,8 +1,10 @@
-//! Exact counters: one block a worker and one for all others, added up off the query path.
+//! Exact counters: one block a worker and one for all others, added up off the query path; and the [`Tally`] of hits.
 
 mod delta;
+mod tally;
 
 pub use delta::{Clients, Delta, Kind, Of, Row};
+pub use tally::{Live, LiveCounts, OTHERS, Tally, TallySettings};
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};

@@ -52,6 +52,8 @@ mod stories;
 mod streams;
 #[path = "process/systemd.rs"]
 mod systemd;
+#[path = "process/tally.rs"]
+mod tally;
 #[path = "process/targets.rs"]
 mod targets;
 #[path = "process/versions.rs"]

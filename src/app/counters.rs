@@ -9,8 +9,9 @@ use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
 use super::replace::replace;
+use crate::event::Outcome;
 use crate::hits;
-use crate::stats::{Stats, Totals};
+use crate::stats::{Live, Stats, Totals};
 use crate::util::{Now, Throttle};
 
 /// How often the file is written, if something has changed.
@@ -30,6 +31,23 @@ struct Content {
     #[serde(flatten)]
     totals: Totals,
     hit_log: HitLog,
+    hits: Hits,
+}
+
+/// What the statistics made of the hits; at most a second behind the rest.
+#[derive(PartialEq, Serialize)]
+struct Hits {
+    blocked: u64,
+    shadow: u64,
+    excepted: u64,
+    /// Clients' attempts, each perhaps of several queries.
+    attempts: u64,
+    /// Hits that could only be counted, under overload.
+    unexamined: u64,
+    /// At most so many attempts were counted too many.
+    attempts_evicted: u64,
+    /// How often a client was not counted, for lack of memory.
+    clients_refused: u64,
 }
 
 /// The hit log's own counters.
@@ -43,7 +61,7 @@ struct HitLog {
 
 impl Writer {
     /// Starts on the current runtime.
-    pub fn start(state_dir: &Path, stats: Arc<Stats>, log: Arc<hits::Counters>) -> Self {
+    pub fn start(state_dir: &Path, stats: Arc<Stats>, log: Arc<hits::Counters>, live: Arc<Live>) -> Self {
         let path = state_dir.join("counters.json");
         let (stop, mut stopped) = oneshot::channel();
         let task = tokio::spawn(async move {
@@ -51,7 +69,7 @@ impl Writer {
             let mut last = None;
             loop {
                 let ended = tokio::time::timeout(PERIOD, &mut stopped).await.is_ok();
-                let content = content(&stats, &log);
+                let content = content(&stats, &log, &live);
                 if last.as_ref() != Some(&content) {
                     let (path, bytes) = (path.clone(), serde_json::to_vec_pretty(&content).unwrap_or_default());
                     let written = tokio::task::spawn_blocking(move || replace(&path, &bytes)).await;
@@ -79,8 +97,8 @@ impl Writer {
 }
 
 /// The counters now.
-fn content(stats: &Stats, log: &hits::Counters) -> Content {
-    let log = log.read();
+fn content(stats: &Stats, log: &hits::Counters, live: &Live) -> Content {
+    let (log, live) = (log.read(), live.read());
     Content {
         pid: std::process::id(),
         totals: stats.totals(),
@@ -89,6 +107,15 @@ fn content(stats: &Stats, log: &hits::Counters) -> Content {
             dropped_full: log.dropped_full,
             dropped_write: log.dropped_write,
             rotations: log.rotations,
+        },
+        hits: Hits {
+            blocked: live.hits[Outcome::Blocked as usize],
+            shadow: live.hits[Outcome::Shadow as usize],
+            excepted: live.hits[Outcome::Excepted as usize],
+            attempts: live.attempts,
+            unexamined: live.unexamined,
+            attempts_evicted: live.attempts_evicted,
+            clients_refused: live.clients_refused,
         },
     }
 }

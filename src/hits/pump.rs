@@ -18,6 +18,8 @@ use crate::util::Now;
 const POLL: Duration = Duration::from_millis(100);
 /// How often sinks are let rest, and what could only be counted is taken over, while hits keep coming.
 const REST: Duration = Duration::from_millis(50);
+/// How soon it is looked again whether there is room now for what was refused.
+const AGAIN: Duration = Duration::from_millis(5);
 /// How long it is tried at the end to count what there was no room for.
 const LAST: Duration = Duration::from_millis(300);
 /// Snapshots that are kept only because hits of theirs wait to be counted; those of more are counted under no rule.
@@ -92,10 +94,12 @@ impl Pump {
             if let Some(file) = &mut self.outlets.file {
                 file.rest(idle);
             }
-            let now = Instant::now();
+            let (now, mut pause) = (Instant::now(), POLL);
             if idle || now >= self.rest_at {
                 self.rest_at = now + REST;
-                self.rest(Now::read());
+                if !self.rest(Now::read()) {
+                    pause = AGAIN;
+                }
             }
             if now >= self.tick_at {
                 self.tick_at = now + Duration::from_secs(1);
@@ -104,7 +108,7 @@ impl Pump {
                     file.tick();
                 }
             }
-            std::thread::park_timeout(POLL);
+            std::thread::park_timeout(pause);
         }
         self.finish(DRAIN);
     }
@@ -129,15 +133,17 @@ impl Pump {
         all
     }
 
-    /// Lets everybody do what is not done hit by hit, and counts what could only be counted.
-    fn rest(&mut self, now: Now) {
-        self.recount(now);
+    /// Lets everybody do what is not done hit by hit, and counts what could only be counted. False: there was no room
+    /// for all of it.
+    fn rest(&mut self, now: Now) -> bool {
+        let all = self.recount(now);
         if let Some(count) = &mut self.outlets.count {
             count.rest(now);
         }
         for sink in &mut self.outlets.sinks {
             sink.rest(now);
         }
+        all
     }
 
     /// Takes over what workers could only count. False: there was no room for all.

@@ -20,6 +20,19 @@ pub struct Delta {
     pub clients: Vec<Clients>,
 }
 
+impl Delta {
+    /// It says nothing.
+    pub fn is_empty(&self) -> bool {
+        let Self { subjects, forgotten, rows, kinds, clients } = self;
+        subjects.is_empty() && forgotten.is_empty() && rows.is_empty() && kinds.is_empty() && clients.is_empty()
+    }
+
+    /// All hits of its rows.
+    pub fn hits(&self) -> u64 {
+        self.rows.iter().map(|row| row.hits).sum()
+    }
+}
+
 /// Hits of one subject in one minute.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Row {
