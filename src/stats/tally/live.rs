@@ -144,10 +144,8 @@ impl Group {
     /// All of them, sorted by name.
     fn read(&self) -> Vec<(Box<str>, [u64; Outcome::ALL.len()])> {
         let counts = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let get = |(name, counts): (&Box<str>, &Arc<ByOutcome>)| {
-            (name.clone(), counts.each_ref().map(|number| number.load(Ordering::Relaxed)))
-        };
-        let mut all: Vec<_> = counts.iter().map(get).collect();
+        let get = |counts: &Arc<ByOutcome>| counts.each_ref().map(|number| number.load(Ordering::Relaxed));
+        let mut all: Vec<_> = counts.iter().map(|(name, counts)| (name.clone(), get(counts))).collect();
         drop(counts);
         all.sort_unstable();
         all

@@ -45,8 +45,9 @@ struct Recent {
     serial: u32,
 }
 
-/// The hits of a subject that are not handed over yet, all in one minute; small, as each hit needs one.
+/// The hits of a subject that are not handed over yet, all in one minute; a cache line, as each hit needs one.
 #[derive(Clone, Copy, Default)]
+#[repr(align(64))]
 pub(super) struct Counts {
     minute: i64,
     hits: u64,
