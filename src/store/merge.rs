@@ -145,7 +145,7 @@ mod tests {
         for _ in 0..2 {
             // The second time it is what a crash would have left.
             fs::copy(theirs.path(), &spare).expect("copied");
-            assert_eq!(db.take_in(&settings(), NOW).expect("taken in"), [spare.clone()]);
+            assert_eq!(db.take_in(&settings(), NOW).expect("taken in"), std::slice::from_ref(&spare));
             assert_eq!(state(), [24, 24, 12, 15, 60, 10, 14, 6, 4]);
             assert!(!spare.exists());
         }

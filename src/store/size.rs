@@ -97,15 +97,15 @@ fn a_year_of_hours_of_3500_names_and_two_busy_days_of_minutes() {
         .query_row("SELECT count(*) FROM hour_all WHERE hits > 0", [], |row| row.get(0))
         .expect("a number");
     let bytes = db.bytes().expect("asked");
-    println!(
+    eprintln!(
         "{hits} hits, {hours} hours of names; written in {written:.0?}; the file has {:.0} MB",
         bytes as f64 / 1e6
     );
     for name in ["hour_block", "day", "minute", "sketch", "subject", "total_minute"] {
-        println!("{name}: {:.1} MB", table(&db, name));
+        eprintln!("{name}: {:.1} MB", table(&db, name));
     }
     let minutes: i64 = db.connection.query_row("SELECT count(*) FROM minute", [], |row| row.get(0)).expect("a number");
-    println!("{minutes} rows of minutes");
+    eprintln!("{minutes} rows of minutes");
     let month = "SELECT count(*), sum(hits) FROM (SELECT rule, sum(hits) AS hits FROM hits_by_hour WHERE block BETWEEN ?1 / 360 AND ?2 / 360 GROUP BY rule)";
     let from = START + 330 * 1440;
     let begun = Instant::now();
@@ -113,7 +113,7 @@ fn a_year_of_hours_of_3500_names_and_two_busy_days_of_minutes() {
         .connection
         .query_row(month, [from, from + 30 * 1440 - 1], |row| Ok((row.get(0)?, row.get(1)?)))
         .expect("numbers");
-    println!("a month by name through the view: {found:?} in {:.2?}", begun.elapsed());
+    eprintln!("a month by name through the view: {found:?} in {:.2?}", begun.elapsed());
     assert!(hours >= i64::from(NAMES) * 8760);
     let hours = table(&db, "hour_block");
     assert!(hours < 500.0, "{hours} MB");
