@@ -308,8 +308,8 @@ impl Page<'_> {
                         tr {
                             td { (one.list) }
                             td.n { @if let Some(version) = one.version { (version) } }
-                            td.t { (data.moment(one.from)) }
-                            td.t { (data.moment(one.to)) }
+                            td.t { (self.moment(one.from)) }
+                            td.t { (self.moment(one.to)) }
                             td { (texts.modes[usize::from(one.mode != "enforce")]) }
                             td.n { @if let Some(entries) = one.entries { (texts.number(entries)) } }
                             td.hash { (one.sha256) }
@@ -356,6 +356,11 @@ impl Page<'_> {
             (_, None) => format!("<{}", shown.threshold),
             (None, Some(high)) => format!("<{}–{}", shown.threshold, texts.number(high)),
         }
+    }
+
+    /// A moment in the zone of the report, to the second.
+    fn moment(&self, at: jiff::Timestamp) -> String {
+        at.to_zoned(self.data.zone().clone()).strftime("%Y-%m-%d %H:%M:%S").to_string()
     }
 
     /// A time in the zone of the report, as far as it is known.

@@ -228,8 +228,9 @@ impl Reader {
             }
         })?;
         for row in rows {
-            let rule = keys.get(row.key as usize).map_or("", |key| &*key.rule);
-            row.clients = known.get(&(row.period, rule)).copied();
+            // Those of names are of what was blocked.
+            let key = keys.get(row.key as usize).filter(|key| key.outcome == Outcome::Blocked);
+            row.clients = key.and_then(|key| known.get(&(row.period, &*key.rule)).copied());
         }
         Ok(clients)
     }

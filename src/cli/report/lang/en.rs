@@ -72,7 +72,7 @@ pub(super) const TEXTS: Texts = Texts {
         ),
         (
             "Clients",
-            "Distinct client addresses, estimated (HyperLogLog, standard error about 1.6 %) for each day. Behind an address there may \
+            "Distinct client addresses (IPv6: /64 networks) of blocked queries, and for lists of all queries, estimated for each day (HyperLogLog, standard error about 1.6 %). Behind an address there may \
              be one person or many. No address is kept: the key of the estimate is new every day and never written down, so \
              addresses of different days cannot be compared. Over several days, or after a restart, the number therefore \
              lies between the first figure (all days had the same clients) and the second (no client came twice). Fewer than \
