@@ -32,19 +32,14 @@ pub fn start(settings: &Settings, keep: &mut dyn FnMut(AppError)) -> Option<Told
     let (sink, ship) = shipping.unzip();
     let mut sinks = sinks.unwrap_or_default();
     sinks.extend(sink.flatten().map(|sink| Box::new(sink) as Box<dyn Sink>));
-    let (count, counts, live) = counts(&settings.stats);
+    let how = TallySettings { window: settings.stats.window, zone: settings.stats.zone.time_zone().clone() };
+    let counted = settings.stats.enabled.then(|| Tally::new(how));
+    let (count, counts, live) = match counted {
+        Some((tally, counts, live)) => (Some(Box::new(tally) as Box<dyn Count>), Some(counts), live),
+        None => (None, None, Arc::default()),
+    };
     let hits = HitLog::start(&settings.hits, Takers { count, sinks }).map_err(|error| keep(AppError::Hits(error)));
     Some(Told { hits: Arc::new(hits.ok()?), counts, live, streams: streams?, ship: ship? })
-}
-
-/// Who counts for the statistics, if anybody does.
-fn counts(settings: &store::Settings) -> (Option<Box<dyn Count>>, Option<Receiver<Delta>>, Arc<Live>) {
-    if !settings.enabled {
-        return (None, None, Arc::default());
-    }
-    let how = TallySettings { window: settings.window, zone: settings.zone.time_zone().clone() };
-    let (tally, counts, live) = Tally::new(how);
-    (Some(Box::new(tally) as Box<dyn Count>), Some(counts), live)
 }
 
 /// Keeps what is counted of hits, if it is counted.
