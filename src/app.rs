@@ -30,7 +30,7 @@ use crate::net::{self, Passed};
 use crate::reload::{self, Clerk, Control, Loader, Target, Trigger};
 use crate::serve::{self, BindError, Bound};
 use crate::set::TooManyRules;
-use crate::ship;
+use crate::ship::{self, Ship};
 use crate::stats::{Counter, Stats};
 use crate::stream::StreamError;
 use crate::system::{self, ActivationError, Request, Signals};
@@ -187,6 +187,10 @@ async fn run(settings: Settings) -> Result<(), Vec<AppError>> {
         engine: Arc::clone(&engine),
         stats: Arc::clone(&stats),
         hits: hits.shared_counters(),
+        live,
+        statistics: statistics.clone(),
+        streams: streams.counters(),
+        ship: ship.as_ref().map(Ship::counters),
         audit: Arc::clone(&audit),
         board: reloading.board(),
         operators: operators.clone(),

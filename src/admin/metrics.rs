@@ -7,6 +7,7 @@ mod page;
 mod process;
 #[cfg(test)]
 mod tests;
+mod told;
 mod traffic;
 
 use std::fmt;
@@ -25,7 +26,10 @@ use super::http::Refusals;
 use crate::cache::Fill;
 use crate::fetch;
 use crate::hits::HitLogCounters;
-use crate::stats::Totals;
+use crate::ship;
+use crate::stats::{LiveCounts, Totals};
+use crate::store;
+use crate::stream::StreamCounters;
 use crate::upstream::{Counts, ServerHealth};
 use crate::util::UnixTime;
 
@@ -52,6 +56,14 @@ pub struct Facts {
     pub asked: Counts,
     /// Lines of the hit log.
     pub hit_log: HitLogCounters,
+    /// What the statistics have counted.
+    pub live: LiveCounts,
+    /// How their store does, if they are kept.
+    pub statistics: Option<store::Status>,
+    /// Streams of hits by name, in order of configuration.
+    pub streams: Vec<(Box<str>, StreamCounters)>,
+    /// What went to ClickHouse, if anything goes there.
+    pub ship: Option<ship::Totals>,
     /// Lists from the web.
     pub fetches: Vec<fetch::Status>,
     /// What waits.
@@ -146,6 +158,7 @@ impl Collector for All {
     fn encode(&self, encoder: DescriptorEncoder<'_>) -> fmt::Result {
         let mut page = Page::new(encoder, self.format);
         traffic::write(&mut page, &self.facts)?;
+        told::write(&mut page, &self.facts)?;
         lists::write(&mut page, &self.facts)?;
         process::write(&mut page, &self.facts)
     }

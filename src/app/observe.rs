@@ -15,7 +15,10 @@ use crate::fetch;
 use crate::hits;
 use crate::reload::{Board, Looks};
 use crate::serve::{Beats, Load};
-use crate::stats::{ListTotals, Stats};
+use crate::ship;
+use crate::stats::{ListTotals, Live, Stats};
+use crate::store;
+use crate::stream;
 use crate::util::Now;
 
 /// How often the workers' pulse is felt.
@@ -31,6 +34,14 @@ pub struct Observed {
     pub stats: Arc<Stats>,
     /// The hit log.
     pub hits: Arc<hits::Counters>,
+    /// What the statistics count …
+    pub live: Arc<Live>,
+    /// … and where they are kept.
+    pub statistics: Option<Arc<store::Writer>>,
+    /// Streams of hits.
+    pub streams: Vec<Arc<stream::Counters>>,
+    /// What is shipped.
+    pub ship: Option<Arc<ship::Counters>>,
     /// The audit log.
     pub audit: Arc<Audit>,
     /// Reloads.
@@ -91,8 +102,8 @@ impl Observer {
 
 impl Watched for Observer {
     fn facts(&self) -> Facts {
-        let Observed { engine, stats, hits, audit, board, operators, fetch, load, max_connections, beats } =
-            &self.observed;
+        let Observed { engine, stats, hits, live, statistics, streams, ship, .. } = &self.observed;
+        let Observed { audit, board, operators, fetch, load, max_connections, beats, .. } = &self.observed;
         let upstream = engine.upstream();
         let audit = audit.status();
         let (totals, waiting) = (stats.totals(), load.read());
@@ -112,6 +123,10 @@ impl Watched for Observer {
             servers: upstream.health(),
             asked: upstream.counts(),
             hit_log: hits.read(),
+            live: live.read(),
+            statistics: statistics.as_ref().map(|store| store.status()),
+            streams: streams.iter().map(|stream| (stream.name().into(), stream.read())).collect(),
+            ship: ship.as_ref().map(|ship| ship.read()),
             fetches: fetch.status(),
             queues: Queues {
                 connections: waiting.connections,
