@@ -79,3 +79,44 @@ fn host() -> Box<str> {
     let name: String = name.trim().chars().take(64).map(plain).collect();
     if name.is_empty() { "qalqan".into() } else { name.into() }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::parse;
+
+    fn ship(text: &str) -> Result<Option<Settings>, String> {
+        let text = format!("[stats.clickhouse]\n{text}");
+        let settings = parse(&text, Path::new("etc/config.toml"));
+        settings.map(|settings| settings.ship).map_err(|problems| problems.to_string())
+    }
+
+    #[test]
+    fn the_defaults_are_those_of_the_documentation() {
+        assert_eq!(parse("", Path::new("c")).expect("good").ship, None, "nothing is sent unless it is asked for");
+        let settings = ship("url = \"https://ch.example:8443/\"\n").expect("good").expect("there");
+        assert_eq!((&*settings.server.database, &*settings.server.user), ("qalqan", "default"));
+        assert_eq!((settings.rows, settings.age, settings.spool), (50_000, Duration::from_secs(10), 1 << 30));
+        assert_eq!((settings.clients, settings.coding), (Clients::Truncate, Coding::Gzip));
+        assert_eq!(settings.folder, Path::new("etc/state/spool"));
+        assert!(word(&settings.instance).is_ok(), "{}", settings.instance);
+    }
+
+    #[test]
+    fn mistakes_are_told() {
+        for (text, said) in [
+            ("", "`url` is missing"),
+            ("url = \"ch.example\"", "url"),
+            ("url = \"https://user:pw@ch.example/\"", "url"),
+            ("url = \"http://a/\"\ndatabase = \"a`b\"", "a name has 1 to 64"),
+            ("url = \"http://a/\"\ninstance = \"a'b\"", "a name has 1 to 64"),
+            ("url = \"http://a/\"\ncompression = \"br\"", "zstd"),
+            ("url = \"http://a/\"\nbatch = { rows = 0 }", "1 to 500000"),
+            ("url = \"http://a/\"\nbatch = { size = 1 }", "unknown key"),
+            ("url = \"http://a/\"\nspool = \"1MiB\"", "16MiB"),
+        ] {
+            let error = ship(text).expect_err(text);
+            assert!(error.contains(said), "{text}: {error}");
+        }
+    }
+}

@@ -148,7 +148,7 @@ mod tests {
         let arrays: Vec<Vec<String>> = (0..4).map(|_| reader.texts()).collect();
         assert_eq!(arrays, [vec!["also"], vec!["7/2025", "8"], vec!["Agency", "Court"], vec!["a law", "a law"]]);
         assert_eq!((reader.u32(), reader.u32(), reader.u16()), (300, 0, 0));
-        (reader.text(), reader.u64());
+        assert_eq!((reader.text().as_str(), reader.u64() != 0), ("192.0.2.1", true));
         let texts: Vec<String> = (0..8).map(|_| reader.text()).collect();
         assert_eq!(texts, ["udp", ".", "", "A", "sinkhole", "shadow", "*.example", "list"]);
         assert_eq!((0..4).map(|_| reader.texts().len()).sum::<usize>(), 7);

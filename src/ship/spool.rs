@@ -94,7 +94,8 @@ impl Spool {
     pub(super) fn put(&self, batch: Sealed, coding: Coding) {
         let rows = batch.header.rows;
         let Ok(stored) = Stored::new(batch, coding) else { return add(&self.counters.dropped_spool, rows) };
-        if let Err((stored, error)) = self.write(stored) {
+        if let Err(failed) = self.write(stored) {
+            let (stored, error) = *failed;
             let mut state = self.lock();
             state.memory_bytes += stored.body.len() as u64;
             state.memory.insert(stored.name(), stored);
@@ -117,7 +118,8 @@ impl Spool {
             let next = state.memory.keys().find(|name| state.sending.as_ref() != Some(name)).cloned();
             let Some(stored) = next.and_then(|name| take_from_memory(&mut state, &name)) else { return };
             drop(state);
-            if let Err((stored, _)) = self.write(stored) {
+            if let Err(failed) = self.write(stored) {
+                let (stored, _) = *failed;
                 let mut state = self.lock();
                 state.memory_bytes += stored.body.len() as u64;
                 state.memory.insert(stored.name(), stored);
@@ -127,7 +129,7 @@ impl Spool {
     }
 
     /// Writes one file, making room for it first.
-    fn write(&self, stored: Stored) -> Result<(), (Stored, io::Error)> {
+    fn write(&self, stored: Stored) -> Result<(), Box<(Stored, io::Error)>> {
         let (name, bytes) = (stored.name(), stored.to_bytes());
         let size = bytes.len() as u64;
         self.make_room(&mut self.lock(), size);
@@ -139,7 +141,7 @@ impl Spool {
                 self.gauge(&state);
                 Ok(())
             }
-            Err(error) => Err((stored, error)),
+            Err(error) => Err(Box::new((stored, error))),
         }
     }
 
