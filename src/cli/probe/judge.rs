@@ -176,7 +176,7 @@ impl Said {
         }
         let mut ours = false;
         let seen = parts.visit(|record| {
-            ours |= record.section == 1 && record.rtype == rtype::SOA && record.rdata.starts_with(OUR_MNAME);
+            ours |= record.section == 1 && record.rtype == rtype::SOA && is_ours(record.rdata);
         });
         seen.ok_or(Unread::Malformed)?;
         Ok(Self {
@@ -216,6 +216,11 @@ impl Rec {
             _ => None,
         }
     }
+}
+
+/// Rdata of an SOA that begins with our MNAME, in whatever case (RFC 4343).
+fn is_ours(rdata: &[u8]) -> bool {
+    rdata.get(..OUR_MNAME.len()).is_some_and(|mname| mname.eq_ignore_ascii_case(OUR_MNAME))
 }
 
 /// Names without case, type and class exactly.

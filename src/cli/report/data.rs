@@ -148,6 +148,8 @@ pub(in crate::cli) enum Remark {
     Unfinished,
     /// More rows than a report holds: these are not all.
     Cut,
+    /// Figures of a fleet, which are counted a little differently.
+    Fleet,
 }
 
 impl Data {

@@ -113,7 +113,7 @@ fn data(
         rows,
         versions: Vec::new(),
         runs: Vec::new(),
-        remarks: if subjects.cut { vec![Remark::Cut] } else { Vec::new() },
+        remarks: std::iter::once(Remark::Fleet).chain(subjects.cut.then_some(Remark::Cut)).collect(),
         all,
     })
 }

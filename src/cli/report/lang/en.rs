@@ -110,7 +110,8 @@ pub(super) const TEXTS: Texts = Texts {
             "Who asked. Names that no rule covers. Queries of devices that use another resolver or reach a service without DNS.",
         ),
     ],
-    remark: |remark| match remark {
+    remark: |remark| {
+        match remark {
         Remark::Widened => {
             "What is kept is too coarse for the period that was asked for: it was widened to whole hours or days."
                 .into()
@@ -134,10 +135,15 @@ pub(super) const TEXTS: Texts = Texts {
             "The audit log does not go back to the beginning of the period: list versions may be missing.".into()
         }
         Remark::Unfinished => "The period had not ended when the report was made.".into(),
+        Remark::Fleet => "The figures are those of all servers that send to ClickHouse. There attempts are told apart by the clock \
+             and not from the first query on, so there are a few more of them than by the servers' own count; times are of \
+             whole hours, and versions of lists are not known."
+            .into(),
         Remark::Cut => {
             "There are more rows than a report holds: the rows are not all. Choose a shorter period or larger steps."
                 .into()
         }
+    }
     },
     check: "The file beside this one that ends in .sha256 says what it must be: sha256sum -c FILE.sha256",
 };
