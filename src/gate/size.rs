@@ -115,8 +115,8 @@ impl fmt::Display for SizeChange {
         }
         write!(
             f,
-            "; look at what the source gives now. If it is right, accept this version (`qalqan release {list} --whole`, \
-             sha256 {version}, with a `--reason`) or change the limit in the list's `gate`"
+            "; look at what the source gives now. If it is right, accept this version with a reason (`qalqan \
+             release {list} --whole`, sha256 {version}) or change the limit in the list's `gate`"
         )
     }
 }

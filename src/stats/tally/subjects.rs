@@ -9,12 +9,12 @@ use super::sketches::Places;
 use crate::event::Why;
 use crate::stats::{Delta, Row};
 
-/// The most subjects that have a number at a time: with all that hangs on them 15 MB.
-const MAX: usize = 20_480;
+/// The most subjects that have a number at a time: with all that hangs on them 9 MB.
+const MAX: usize = 12_288;
 /// When there are more than this, those of which nothing was heard for longest are forgotten …
-const MANY: usize = 16_384;
+const MANY: usize = 10_240;
 /// … until this many are left.
-const FEW: usize = 12_288;
+const FEW: usize = 8_192;
 /// Reasons whose number is found at once. They are numbered one after the other, so these are the newest.
 const RECENT: usize = 1 << 14;
 /// Rows that wait to be handed over: when there are more, a subject's further hits stay in the minute it is at.

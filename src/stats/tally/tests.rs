@@ -189,10 +189,12 @@ fn subjects_are_forgotten_when_there_are_many_and_nothing_is_lost() {
             }
         }
     }
+    // What the store has not taken would be lost with the end.
+    told.read(&from);
     tally.finish(Now { unix_ms: NOON });
     told.read(&from);
     assert_eq!((told.hits(), taken + refused), (taken, 300_000));
-    assert!(told.most_known <= 20_480, "{}", told.most_known);
+    assert!(told.most_known <= 12_288, "{}", told.most_known);
     assert!(told.rows.len() > 50_000 && taken > refused, "{} rules, {refused} refused", told.rows.len());
 }
 
