@@ -5,11 +5,11 @@
     bench/compare.py --quick     the same with few turns and short lists, in about two minutes
     bench/compare.py --parts traffic,hits [--servers qalqan,unbound] [--scenarios blocked,miss] [--rounds 12]
 
-The parts: `traffic` (every server by scenario), `hits` (what the hit log costs), `streams` (what each kind of stream costs),
+The parts: `traffic` (every server by scenario), `hits` (what the hit log costs), `statistics` (what counts and log cost), `streams` (what each kind of stream costs),
 `list-size` (what a long list costs), `start` (seconds to start and memory), `reload` (a list replaced under a steady load).
 
 Installs nothing and says what is missing; a missing peer is left out. Needs two cores: one for the server that is being
-asked, one for the load and the mock upstream. In traffic, hits, streams and list-size all servers are up all the time and asked in
+asked, one for the load and the mock upstream. In traffic, hits, statistics, streams and list-size all servers are up all the time and asked in
 turn, a slice each, so that what disturbs the machine disturbs all alike; figures are medians over the rounds, ratios are
 taken within a round. CPU time is that of the server's process, all threads. Only loopback is used, and whatever was
 started here is ended here. bench/tools holds the echo, the upstream and the load generator; bench/peers.py the servers'
@@ -29,7 +29,7 @@ from readers import streams as readers
 from reloads import reloads
 from traffic import SCENARIOS, peers_table, versus
 
-PARTS = ["traffic", "hits", "streams", "list-size", "start", "reload"]
+PARTS = ["traffic", "hits", "statistics", "streams", "list-size", "start", "reload"]
 # What --quick sets where the command line does not.
 QUICK = {"rounds": 2, "slice": 0.15, "paced": 0.2, "minutes": 1.0, "sizes": [3500], "reload_sizes": [3500], "long": 100_000,
          "before": 1.0}
@@ -68,6 +68,20 @@ def hits(bench: Bench, own: list) -> list[str]:
         path = os.path.abspath(path)
         servers += [(f"{name} off", peers.Qalqan(name, path, log=False), listed), (f"{name} on", peers.Qalqan(name, path), listed)]
     return versus(bench, "The hit log", servers, ["blocked", "mixed"])
+
+
+def statistics(bench: Bench, own: list) -> list[str]:
+    """What the statistics cost: without anything, with the hit log, with the counts kept, with both."""
+    listed = made_up(bench.options.names, bench.options.names)
+    path = os.path.abspath(bench.options.qalqan)
+    off = "[stats]\nenabled = false\n"
+    servers = [
+        ("all off", peers.Qalqan("all off", path, log=False, more=off), listed),
+        ("hit log", peers.Qalqan("hit log", path, more=off), listed),
+        ("statistics", peers.Qalqan("statistics", path, log=False), listed),
+        ("all on", peers.Qalqan("all on", path), listed),
+    ]
+    return versus(bench, "Hit log and statistics", servers, ["blocked", "mixed"])
 
 
 def streams(bench: Bench, own: list) -> list[str]:
@@ -150,8 +164,8 @@ def main() -> None:
     os.sched_setaffinity(0, {options.load_core})
     chosen = choose(options)
     own = peers.peers(os.path.abspath(options.qalqan))[:2]
-    if not own[0].path and {"hits", "streams", "list-size"} & set(options.parts):
-        sys.exit(f"hits, streams and list-size need {own[0].package}")
+    if not own[0].path and {"hits", "statistics", "streams", "list-size"} & set(options.parts):
+        sys.exit(f"hits, statistics, streams and list-size need {own[0].package}")
     bench = Bench(options)
     bench.slices = {}
     print(f"{', '.join(f'{peer.name} {peer.version()}' for peer in chosen)}; {machine()}.\n", flush=True)
@@ -160,6 +174,7 @@ def main() -> None:
             lines = {
                 "traffic": lambda: peers_table(bench, chosen),
                 "hits": lambda: hits(bench, own),
+                "statistics": lambda: statistics(bench, own),
                 "streams": lambda: streams(bench, own),
                 "list-size": lambda: list_size(bench, own),
                 # With and without log is one to these.
