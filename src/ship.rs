@@ -3,7 +3,7 @@
 //! ```text
 //! pump -> Sink: rows of a batch -> "spool" thread: state_dir/spool/<batch>-<rows>.batch -> "ship" thread: HTTP
 //! ```
-//! A batch counts once however often it is sent: [`server`] says why. Nothing here waits for a server or a disk on the
+//! A batch counts once however often it is sent: `server.rs` says why. Nothing here waits for a server or a disk on the
 //! thread that brings the hits; what there is no room for is dropped and counted. docs/clickhouse.md tells operators.
 
 mod batch;

@@ -184,7 +184,7 @@ pub struct HeldEntries {
     /// At most [`super::MAX_SAMPLE`].
     pub sample: Vec<HeldEntry>,
     /// Where the sample is not all, of each entry the first 16 hex digits of the SHA-256 of its rule, one behind the
-    /// other; empty if they are more than [`MAX_MARKS`].
+    /// other; empty if they are more than `MAX_MARKS`.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub marks: String,
 }

@@ -12,7 +12,7 @@ const LONGEST_START_QUIET: Duration = Duration::from_millis(500);
 
 /// The lists as the server starts: from their sources, else as they were last good.
 ///
-/// Blocks. The caller publishes what it gets and hands `loader` on to [`Control::new`].
+/// Blocks. The caller publishes what it gets and hands `loader` on to [`super::Control::new`].
 ///
 /// # Errors
 /// A list cannot be read and has no last good state, unless `start_without_lists` is set.
