@@ -138,8 +138,9 @@ impl Cutting {
                     loop {
                         // The server writes each of its short answers at once.
                         let read = server.read(&mut buffer)?;
-                        let number = count.fetch_add(1, std::sync::atomic::Ordering::Relaxed) + 1;
-                        if read == 0 || cut.contains(&number) {
+                        // Its end of an idle connection is no answer.
+                        let answer = || count.fetch_add(1, std::sync::atomic::Ordering::Relaxed) + 1;
+                        if read == 0 || cut.contains(&answer()) {
                             client.shutdown(std::net::Shutdown::Both)?;
                             return server.shutdown(std::net::Shutdown::Both);
                         }
