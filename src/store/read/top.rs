@@ -56,7 +56,7 @@ impl Ranked {
     }
 
     /// Nothing counted yet.
-    fn new(key: &str, authority: &str, legal_basis: &str) -> Self {
+    pub fn new(key: &str, authority: &str, legal_basis: &str) -> Self {
         Self {
             key: key.into(),
             authority: authority.into(),
@@ -67,6 +67,13 @@ impl Ranked {
             names: Some(0),
             clients: None,
         }
+    }
+
+    /// The most hits first; those with as many by their keys.
+    pub fn sort(ranked: &mut [Self]) {
+        ranked.sort_by(|a, b| {
+            b.total().cmp(&a.total()).then_with(|| (&a.key, &a.authority).cmp(&(&b.key, &b.authority)))
+        });
     }
 }
 
@@ -86,9 +93,7 @@ impl Reader {
             Some(aspect) => self.ranked_kinds(plan, aspect)?,
             None => self.ranked_subjects(plan, by, subjects, filter)?,
         };
-        ranked.sort_by(|a, b| {
-            b.total().cmp(&a.total()).then_with(|| (&a.key, &a.authority).cmp(&(&b.key, &b.authority)))
-        });
+        Ranked::sort(&mut ranked);
         Ok(ranked)
     }
 

@@ -66,7 +66,7 @@ impl<'a> Sums<'a> {
     /// All together, and how many rules had hits.
     pub(super) fn all(&self, clients: &[DayClients]) -> Ranked {
         let mut all = self.ranked(|_| vec![("", "", "")], clients);
-        all.pop().unwrap_or_else(|| ranked("", "", ""))
+        all.pop().unwrap_or_else(|| Ranked::new("", "", ""))
     }
 
     /// By the rule.
@@ -97,7 +97,7 @@ impl<'a> Sums<'a> {
         let mut found: HashMap<(&str, &str), (Ranked, BTreeSet<&str>)> = HashMap::new();
         for Sum { subject, counts, .. } in self.sums {
             for (key, authority, basis) in keys(subject) {
-                let new = || (ranked(key, authority, basis), BTreeSet::new());
+                let new = || (Ranked::new(key, authority, basis), BTreeSet::new());
                 let (ranked, names) = found.entry((key, authority)).or_insert_with(new);
                 let hits = &mut ranked.hits[subject.outcome as usize];
                 *hits = hits.saturating_add(counts.hits);
@@ -144,22 +144,8 @@ pub(super) fn whole(kinds: Vec<Ranked>, total: u64) -> Vec<Ranked> {
 
 /// The most hits first; those with as many by their keys.
 fn sorted(mut ranked: Vec<Ranked>) -> Vec<Ranked> {
-    ranked.sort_by(|a, b| b.total().cmp(&a.total()).then_with(|| (&a.key, &a.authority).cmp(&(&b.key, &b.authority))));
+    Ranked::sort(&mut ranked);
     ranked
-}
-
-/// Nothing counted yet.
-fn ranked(key: &str, authority: &str, legal_basis: &str) -> Ranked {
-    Ranked {
-        key: key.into(),
-        authority: authority.into(),
-        legal_basis: legal_basis.into(),
-        hits: [0; Outcome::ALL.len()],
-        attempts: Some(0),
-        unexamined: 0,
-        names: Some(0),
-        clients: None,
-    }
 }
 
 #[cfg(test)]
@@ -235,7 +221,7 @@ mod tests {
         assert_eq!(of(Step::Day, days()), [Some((7, 7)), Some((9, 9))]);
         assert_eq!(of(Step::Total, vec![sum(0, "a.example", 2, &[])]), [Some((9, 16))]);
         assert_eq!(of(Step::Hour, days()), [None, None]);
-        let kinds = || vec![ranked("A", "", "")];
+        let kinds = || vec![Ranked::new("A", "", "")];
         assert!(whole(kinds(), 1).is_empty() && whole(kinds(), 0).len() == 1);
     }
 }
