@@ -82,7 +82,7 @@ fn measured_decisions(
     messages: &[Vec<u8>],
     expect: fn(Verdict) -> bool,
 ) -> usize {
-    let peer = Peer { address: ([127, 0, 0, 1], 4000).into(), transport: Transport::Udp };
+    let peer = Peer::new(([127, 0, 0, 1], 4000).into(), Transport::Udp);
     let mut out = [0; wire::UDP_EDNS];
     let mut fits = 0;
     for message in messages {

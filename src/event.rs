@@ -13,18 +13,40 @@ pub enum Transport {
     Udp,
     /// DNS over TCP.
     Tcp,
+    /// DNS over TLS (RFC 7858).
+    Dot,
+    /// DNS over HTTPS, by HTTP/1.1 or 2 (RFC 8484).
+    Doh,
+    /// DNS over HTTPS, by HTTP/3.
+    Doh3,
+    /// DNS over QUIC (RFC 9250).
+    Doq,
 }
 
 impl Transport {
     /// All of them, in the order of their counters.
-    pub const ALL: [Self; 2] = [Self::Udp, Self::Tcp];
+    pub const ALL: [Self; 6] = [Self::Udp, Self::Tcp, Self::Dot, Self::Doh, Self::Doh3, Self::Doq];
 
     /// As it stands in the hit log and the ready file.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Udp => "udp",
             Self::Tcp => "tcp",
+            Self::Dot => "dot",
+            Self::Doh => "doh",
+            Self::Doh3 => "doh3",
+            Self::Doq => "doq",
         }
+    }
+
+    /// An answer is one datagram, so its size is bounded, and whoever asks may have forged the address.
+    pub fn is_datagram(self) -> bool {
+        self == Self::Udp
+    }
+
+    /// Nobody on the way can read along.
+    pub fn is_encrypted(self) -> bool {
+        !matches!(self, Self::Udp | Self::Tcp)
     }
 }
 
@@ -250,7 +272,7 @@ pub struct Form {
 
 impl Form {
     /// RR types counted apart; the registry of ordinary types ends far below.
-    pub const TYPES: u16 = 511;
+    pub const TYPES: u16 = 383;
     /// Stands for every other type: the number 65535 is reserved.
     pub const OTHER_TYPE: u16 = u16::MAX;
     /// How many forms there are.
@@ -298,7 +320,7 @@ mod tests {
             assert_eq!(Form::at(place).place(), place);
         }
         let form = |qtype| Form::new(Outcome::Excepted, qtype, AnswerKind::Passed, Transport::Tcp);
-        assert_eq!((form(510).qtype, form(511).qtype, form(u16::MAX).qtype), (510, u16::MAX, u16::MAX));
+        assert_eq!((form(382).qtype, form(383).qtype, form(u16::MAX).qtype), (382, u16::MAX, u16::MAX));
         assert_eq!(form(u16::MAX).place(), Form::ALL - 1);
     }
 }

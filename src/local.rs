@@ -223,7 +223,8 @@ impl Local {
         }
         let (udp, protocol) = match transport {
             Transport::Udp => (true, Protocol::Udp),
-            Transport::Tcp => (false, Protocol::Tcp),
+            // What hickory knows of the others makes no difference to a zone's answer.
+            _ => (false, Protocol::Tcp),
         };
         let Ok(request) = Request::from_bytes(query.to_vec(), client, protocol) else {
             return Some(format_error(header));

@@ -3,11 +3,14 @@
 mod bind;
 mod misses;
 mod ready;
+mod shared;
 mod tcp;
+mod tls;
 mod udp;
 
 pub use bind::{BindError, Bound};
 pub use ready::{ReadyError, write as write_ready_file};
+pub use tls::{Certificates, TlsError};
 
 use std::net::SocketAddr;
 use std::path::PathBuf;

@@ -128,8 +128,8 @@ fn a_decided_query_allocates_nothing() {
             messages.push(plain);
         }
     }
-    let peer = Peer { address: "127.0.0.1:4000".parse().expect("an address"), transport: Transport::Udp };
-    let stranger = Peer { address: "192.0.2.1:4000".parse().expect("an address"), transport: Transport::Udp };
+    let peer = Peer::new("127.0.0.1:4000".parse().expect("an address"), Transport::Udp);
+    let stranger = Peer::new("192.0.2.1:4000".parse().expect("an address"), Transport::Udp);
     // In the cache: what leads nowhere, and an alias, which is checked against the rules once a generation.
     let blocked = messages.len();
     for name in ["plain.cached", "alias.cached"] {

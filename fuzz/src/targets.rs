@@ -168,7 +168,7 @@ pub fn decide(data: &[u8]) {
     for (address, transport) in
         [("127.0.0.1:1", Transport::Udp), ("127.0.0.1:1", Transport::Tcp), ("[::1]:1", Transport::Udp)]
     {
-        let peer = Peer { address: address.parse().expect("an address"), transport };
+        let peer = Peer::new(address.parse().expect("an address"), transport);
         let mut out = [0; wire::STREAM_MAX];
         let (Verdict::Reply(len) | Verdict::Resolve(len)) =
             decider.decide(&snapshot, data, peer, Now { unix_ms: 0 }, &mut out)

@@ -204,7 +204,7 @@ impl Court {
         let mut held = reload::held_over(&self.loaded.loaded, &self.settings, &name);
         held.truncate(MAX_RULES);
         let client = args.client.unwrap_or(IpAddr::V4(Ipv4Addr::LOCALHOST));
-        let peer = Peer { address: SocketAddr::new(client, 53_535), transport: Transport::Udp };
+        let peer = Peer::new(SocketAddr::new(client, 53_535), Transport::Udp);
         let mut decider = Decider::new(Stats::default().counters(), None);
         let reply = reply::ask(&mut decider, self.snapshot(), &name, args.rtype, peer, self.loaded.now);
         let route = matches!(reply, Reply::Asked).then(|| self.route(&name));

@@ -30,12 +30,14 @@ pub struct Peer {
 }
 
 impl Peer {
+    /// From its parts.
+    pub fn new(address: SocketAddr, transport: Transport) -> Self {
+        Self { address, transport }
+    }
+
     /// The most octets an answer to `query` may have.
     pub(super) fn limit(&self, query: &Query) -> usize {
-        match self.transport {
-            Transport::Udp => query.udp_limit(),
-            Transport::Tcp => wire::STREAM_MAX,
-        }
+        if self.transport.is_datagram() { query.udp_limit() } else { wire::STREAM_MAX }
     }
 }
 

@@ -33,6 +33,10 @@ impl Lines {
         out.extend_from_slice(match hit.transport {
             Transport::Udp => b",\"transport\":\"udp\",\"name\":\"",
             Transport::Tcp => b",\"transport\":\"tcp\",\"name\":\"",
+            Transport::Dot => b",\"transport\":\"dot\",\"name\":\"",
+            Transport::Doh => b",\"transport\":\"doh\",\"name\":\"",
+            Transport::Doh3 => b",\"transport\":\"doh3\",\"name\":\"",
+            Transport::Doq => b",\"transport\":\"doq\",\"name\":\"",
         });
         push_name(hit.name, out);
         out.extend_from_slice(b"\",\"type\":\"");

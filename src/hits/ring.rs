@@ -18,10 +18,11 @@ const FRONT: usize = 4;
 const NAME: usize = MAX_WIRE.div_ceil(8);
 /// Stands for the answer of an exception, which is always the ordinary one.
 const EXCEPTED: u64 = 15;
+/// The low bits of the time's word that say how the query came; milliseconds of a million years have room above.
+const TRANSPORT: u32 = 8;
 
 /// Bits of the packed word, above the RR type and the name's length.
 mod bit {
-    pub const TCP: u64 = 1 << 24;
     pub const SHADOW: u64 = 1 << 25;
     pub const V6: u64 = 1 << 26;
     pub const TARGET: u64 = 1 << 27;
@@ -123,7 +124,7 @@ impl Producer {
             self.ring.word(at).store(word, Ordering::Relaxed);
             at += 1;
         };
-        put(hit.unix_ms as u64);
+        put((hit.unix_ms << TRANSPORT) as u64 | hit.transport as u64);
         put(packed(hit, name.len()));
         put(hit.generation);
         match hit.client {
@@ -198,7 +199,8 @@ impl Consumer {
             at += 1;
             word
         };
-        let unix_ms = get() as i64;
+        let time = get();
+        let transport = Transport::ALL.get((time & ((1 << TRANSPORT) - 1)) as usize);
         let packed = get();
         let generation = get();
         let client = match packed & bit::V6 {
@@ -218,10 +220,10 @@ impl Consumer {
             _ => Outcome::Shadow,
         };
         Hit {
-            unix_ms,
+            unix_ms: time as i64 >> TRANSPORT,
             generation,
             client,
-            transport: if packed & bit::TCP == 0 { Transport::Udp } else { Transport::Tcp },
+            transport: transport.copied().unwrap_or(Transport::Udp),
             qtype: packed as u16,
             outcome,
             answer: AnswerKind::ALL.get(answer as usize).copied().unwrap_or(AnswerKind::Passed),
@@ -252,7 +254,6 @@ fn packed(hit: &Hit<'_>, name_len: usize) -> u64 {
     let answer = if hit.outcome == Outcome::Excepted { EXCEPTED } else { hit.answer as u64 };
     u64::from(hit.qtype)
         | (name_len as u64) << 16
-        | flag(hit.transport == Transport::Tcp, bit::TCP)
         | flag(hit.outcome == Outcome::Shadow, bit::SHADOW)
         | flag(hit.client.is_ipv6(), bit::V6)
         | flag(hit.target.is_some(), bit::TARGET)
@@ -301,7 +302,7 @@ mod tests {
     struct Owned {
         numbers: (i64, u64, u16, u32),
         client: IpAddr,
-        flags: (bool, Outcome, usize, bool),
+        flags: (usize, Outcome, usize, bool),
         name: Vec<u8>,
         target: Option<Vec<u8>>,
     }
@@ -312,7 +313,7 @@ mod tests {
                 unix_ms: self.numbers.0,
                 generation: self.numbers.1,
                 client: self.client,
-                transport: if self.flags.0 { Transport::Tcp } else { Transport::Udp },
+                transport: Transport::ALL[self.flags.0],
                 qtype: self.numbers.2,
                 outcome: self.flags.1,
                 answer: AnswerKind::ALL[self.flags.2],
@@ -331,16 +332,16 @@ mod tests {
         ];
         let name = || prop::collection::vec(any::<u8>(), 1..=MAX_WIRE);
         (
-            (any::<i64>(), any::<u64>(), any::<u16>(), 0..1_u32 << 31),
+            (-1_i64 << 55..1 << 55, any::<u64>(), any::<u16>(), 0..1_u32 << 31),
             client,
-            (any::<bool>(), 0..Outcome::ALL.len(), 0..AnswerKind::ALL.len(), any::<bool>()),
+            (0..Transport::ALL.len(), 0..Outcome::ALL.len(), 0..AnswerKind::ALL.len(), any::<bool>()),
             name(),
             prop::option::of(name()),
         )
-            .prop_map(|(numbers, client, (tcp, outcome, answer, alone), name, target)| {
+            .prop_map(|(numbers, client, (transport, outcome, answer, alone), name, target)| {
                 let outcome = Outcome::ALL[outcome];
                 let answer = if outcome == Outcome::Excepted { AnswerKind::Passed as usize } else { answer };
-                Owned { numbers, client, flags: (tcp, outcome, answer, alone), name, target }
+                Owned { numbers, client, flags: (transport, outcome, answer, alone), name, target }
             })
     }
 
@@ -380,7 +381,7 @@ mod tests {
             let mut hit = Owned {
                 numbers: (0, 1, 1, 7),
                 client: [192, 0, 2, 1].into(),
-                flags: (false, Outcome::Blocked, 0, true),
+                flags: (0, Outcome::Blocked, 0, true),
                 name: b"\x07example\0".to_vec(),
                 target: None,
             };
@@ -409,7 +410,7 @@ mod tests {
         let hit = Owned {
             numbers: (0, 1, 1, 0),
             client: [192, 0, 2, 1].into(),
-            flags: (false, Outcome::Blocked, 0, true),
+            flags: (0, Outcome::Blocked, 0, true),
             name: vec![0],
             target: None,
         };

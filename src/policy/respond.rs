@@ -65,7 +65,7 @@ pub fn respond<'a>(asked: &Asked<'_>, blocked: &Blocked<'a>, out: &mut [u8]) -> 
     let done = |len, kind| Respond::Reply(len, kind);
     match plan(blocked) {
         Plan::Drop => Respond::Drop,
-        Plan::TcpOnly if asked.transport == Transport::Udp => {
+        Plan::TcpOnly if asked.transport.is_datagram() => {
             let mut writer = Writer::new(asked.message, asked.query, rcode::NOERROR, asked.limit, out);
             writer.truncate();
             done(writer.finish(Opt::default()), AnswerKind::Truncated)

@@ -2,10 +2,9 @@
 
 mod connection;
 
-use std::collections::HashMap;
 use std::io;
-use std::net::{IpAddr, SocketAddr, TcpListener as StdListener};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::net::{SocketAddr, TcpListener as StdListener};
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::net::{TcpListener, TcpStream};
@@ -13,10 +12,12 @@ use tokio::runtime::Handle;
 use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinHandle;
 
-use crate::engine::{Decider, Engine};
+use crate::engine::{Engine, Peer};
+use crate::event::Transport;
 use crate::util::{Now, Throttle};
 
 use super::TcpSettings;
+use super::shared::Shared;
 
 /// The first and the longest pause after accepting has failed (out of descriptors, say).
 const PAUSE: (Duration, Duration) = (Duration::from_millis(10), Duration::from_secs(1));
@@ -28,19 +29,6 @@ pub struct Listeners {
     shared: Arc<Shared>,
 }
 
-/// What all connections share.
-#[derive(Debug)]
-struct Shared {
-    engine: Arc<Engine>,
-    /// Where queries are resolved.
-    upstreams: Handle,
-    decider: Decider,
-    settings: TcpSettings,
-    places: Arc<Semaphore>,
-    clients: Mutex<HashMap<IpAddr, usize>>,
-    stopped: watch::Receiver<bool>,
-}
-
 impl Listeners {
     /// Starts accepting on the current runtime; what has to be asked for is resolved on `upstreams`.
     pub fn start(
@@ -50,15 +38,7 @@ impl Listeners {
         upstreams: &Handle,
         stopped: &watch::Receiver<bool>,
     ) -> io::Result<Self> {
-        let shared = Arc::new(Shared {
-            engine: Arc::clone(engine),
-            upstreams: upstreams.clone(),
-            decider: engine.decider(),
-            settings: settings.clone(),
-            places: Arc::new(Semaphore::new(settings.max_connections)),
-            clients: Mutex::default(),
-            stopped: stopped.clone(),
-        });
+        let shared = Shared::new(engine, upstreams, settings, stopped);
         let mut tasks = Vec::new();
         for listener in listeners {
             tasks.push(tokio::spawn(accept(TcpListener::from_std(listener)?, Arc::clone(&shared))));
@@ -68,7 +48,7 @@ impl Listeners {
 
     /// The places for connections, and how many there are.
     pub fn places(&self) -> (Arc<Semaphore>, usize) {
-        (Arc::clone(&self.shared.places), self.shared.settings.max_connections)
+        (self.shared.places(), self.shared.settings.max_connections)
     }
 
     /// Waits until every connection has ended, after a stop.
@@ -76,7 +56,7 @@ impl Listeners {
         for task in self.tasks {
             let _ = task.await;
         }
-        let _ = self.shared.places.acquire_many(self.shared.settings.max_connections as u32).await;
+        let _ = self.shared.places().acquire_many(self.shared.settings.max_connections as u32).await;
     }
 }
 
@@ -93,7 +73,7 @@ async fn accept(listener: TcpListener, shared: Arc<Shared>) {
         match accepted {
             Ok((stream, client)) => {
                 pause = PAUSE.0;
-                admit(stream, client, &shared, &trouble);
+                admit(stream, client, &shared);
             }
             Err(error) => {
                 if let Some(held) = trouble.pass(Now::read()) {
@@ -110,55 +90,13 @@ async fn accept(listener: TcpListener, shared: Arc<Shared>) {
 }
 
 /// Serves a connection if there is a place for it; else it is closed at once.
-fn admit(stream: TcpStream, client: SocketAddr, shared: &Arc<Shared>, trouble: &Throttle) {
-    let ip = client.ip().to_canonical();
-    let refused = match Arc::clone(&shared.places).try_acquire_owned() {
-        Err(_) => "max_connections",
-        Ok(place) => match PerClient::enter(shared, ip) {
-            None => "max_per_client",
-            Some(held) => {
-                let shared = Arc::clone(shared);
-                tokio::spawn(async move {
-                    let _held = (place, held);
-                    connection::serve(stream, client, &shared).await;
-                });
-                return;
-            }
-        },
-    };
-    shared.decider.count(crate::stats::Counter::ConnectionRefused);
-    if let Some(held) = trouble.pass(Now::read()) {
-        tracing::warn!(limit = refused, held, "TCP connection closed: [server.tcp] limit reached");
-    }
-}
-
-/// A client's share of the connections, given back on drop.
-struct PerClient {
-    shared: Arc<Shared>,
-    ip: IpAddr,
-}
-
-impl PerClient {
-    /// One more for `ip`, if it may have it.
-    fn enter(shared: &Arc<Shared>, ip: IpAddr) -> Option<Self> {
-        let mut clients = shared.clients.lock().unwrap_or_else(PoisonError::into_inner);
-        let count = clients.entry(ip).or_insert(0);
-        if *count >= shared.settings.max_per_client {
-            return None;
-        }
-        *count += 1;
-        Some(Self { shared: Arc::clone(shared), ip })
-    }
-}
-
-impl Drop for PerClient {
-    fn drop(&mut self) {
-        let mut clients = self.shared.clients.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(count) = clients.get_mut(&self.ip) {
-            *count -= 1;
-            if *count == 0 {
-                clients.remove(&self.ip);
-            }
-        }
-    }
+fn admit(stream: TcpStream, client: SocketAddr, shared: &Arc<Shared>) {
+    let Some(place) = shared.enter(client.ip()) else { return };
+    let shared = Arc::clone(shared);
+    tokio::spawn(async move {
+        let _place = place;
+        let peer = Peer::new(client, Transport::Tcp);
+        let (reader, writer) = stream.into_split();
+        connection::serve(reader, writer, peer, &shared).await;
+    });
 }

@@ -92,7 +92,7 @@ impl Worker {
         let done = batch.serve(socket, |datagram| {
             let now = *now.get_or_insert_with(Now::read);
             let Datagram { message, client, source, out } = datagram;
-            let peer = Peer { address: client, transport: Transport::Udp };
+            let peer = Peer::new(client, Transport::Udp);
             match decider.decide(snapshot, message, peer, now, out) {
                 Verdict::Reply(len) => len,
                 Verdict::Drop => 0,

@@ -63,6 +63,10 @@ impl Encode for Cef {
         out.extend_from_slice(match hit.transport {
             Transport::Udp => b" proto=UDP act=",
             Transport::Tcp => b" proto=TCP act=",
+            Transport::Dot => b" proto=TCP qalqanTransport=dot act=",
+            Transport::Doh => b" proto=TCP qalqanTransport=doh act=",
+            Transport::Doh3 => b" proto=UDP qalqanTransport=doh3 act=",
+            Transport::Doq => b" proto=UDP qalqanTransport=doq act=",
         });
         out.extend_from_slice(hit.answer.as_str().as_bytes());
         for (key, wire) in [(" destinationDnsDomain=", Some(hit.name)), (" cs5Label=target cs5=", hit.target)] {

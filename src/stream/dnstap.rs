@@ -71,6 +71,9 @@ impl Encode for Tap {
         message.socket_protocol = Some(match hit.transport {
             Transport::Udp => 1,
             Transport::Tcp => 2,
+            Transport::Dot => 3,
+            Transport::Doh | Transport::Doh3 => 4,
+            Transport::Doq => 7,
         });
         match address {
             Some(IpAddr::V4(v4)) => refill(&mut message.query_address).extend(v4.octets()),

@@ -72,7 +72,7 @@ pub async fn ask(
         let deadline = Instant::now() + patience.timeout;
         let answered = match transport {
             Transport::Udp => udp(server, &query, name.len(), deadline).await,
-            Transport::Tcp => tcp(server, &query, name.len(), deadline).await,
+            _ => tcp(server, &query, name.len(), deadline).await,
         };
         match answered {
             Ok(said) if said.truncated && transport == Transport::Udp => {

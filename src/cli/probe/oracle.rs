@@ -27,7 +27,7 @@ impl<'a> Oracle<'a> {
 
     /// What comes back for `query`, whose question is `question`; `None` if it passes.
     pub fn expect(&mut self, query: &[u8], question: &[u8], transport: Transport) -> Option<Expect> {
-        let peer = Peer { address: SocketAddr::new(Ipv4Addr::LOCALHOST.into(), 53_535), transport };
+        let peer = Peer::new(SocketAddr::new(Ipv4Addr::LOCALHOST.into(), 53_535), transport);
         let verdict = self.decider.decide(self.snapshot, query, peer, self.now, &mut self.out);
         let said = |len: usize| Said::read(self.out.get(..len).unwrap_or_default(), question).ok();
         match verdict {

@@ -51,7 +51,7 @@ fn ask(name: &str, change: impl FnOnce(&mut Vec<u8>), client: &str) -> (Verdict,
     let mut decider = Decider::new(stats.counters(), None);
     let mut message = wire::question(Name::parse(name).expect("a name").wire(), 1);
     change(&mut message);
-    let peer = Peer { address: client.parse().expect("an address"), transport: Transport::Udp };
+    let peer = Peer::new(client.parse().expect("an address"), Transport::Udp);
     let mut out = [0; wire::UDP_EDNS];
     let verdict = decider.decide(&snapshot(), &message, peer, Now::default(), &mut out);
     let len = match verdict {

@@ -1,55 +1,50 @@
 //! One TCP connection: frames in, answers out as they become ready.
 
-use std::cell::RefCell;
 use std::io;
-use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
-use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::sync::{Semaphore, mpsc};
 use tokio::time::{Instant, timeout, timeout_at};
 
 use crate::engine::{Peer, Verdict};
-use crate::event::Transport;
-use crate::util::Now;
 use crate::wire::STREAM_MAX;
 
 use super::Shared;
 
 /// What is read at once, and what a connection keeps while it is idle.
 const READ: usize = 4096;
+/// The octets that say how long a message is.
+const FRONT: usize = 2;
 /// Answers are gathered up to this many octets for one write.
 const WRITE: usize = 64 * 1024;
 
-thread_local! {
-    /// Room for the longest answer, one a runtime thread: idle connections hold no such buffer.
-    static OUT: RefCell<Vec<u8>> = RefCell::new(vec![0; STREAM_MAX]);
-}
-
 /// Serves a connection to its end.
-pub async fn serve(stream: TcpStream, client: SocketAddr, shared: &Arc<Shared>) {
+pub async fn serve(
+    reader: impl AsyncRead + Unpin,
+    writer: impl AsyncWrite + Unpin + Send + 'static,
+    peer: Peer,
+    shared: &Arc<Shared>,
+) {
     let deadline = Instant::now() + shared.settings.total;
-    let (reader, writer) = stream.into_split();
     let (answers, ready) = mpsc::channel(shared.settings.max_in_flight);
     // The writer ends when the last answer is out, or when the client no longer takes any.
     let idle = shared.settings.idle;
     let writing = tokio::spawn(async move { timeout_at(deadline, write(writer, ready, idle)).await });
-    let _ = timeout_at(deadline, read(reader, client, shared, answers)).await;
+    let _ = timeout_at(deadline, read(reader, peer, shared, answers)).await;
     let _ = writing.await;
 }
 
 /// Reads frames until the client ends, is idle for too long, or the server stops.
 async fn read(
-    mut reader: OwnedReadHalf,
-    client: SocketAddr,
+    mut reader: impl AsyncRead + Unpin,
+    peer: Peer,
     shared: &Arc<Shared>,
     answers: mpsc::Sender<Vec<u8>>,
 ) -> io::Result<()> {
     let limit = shared.settings.max_in_flight;
     let places = Arc::new(Semaphore::new(limit));
-    let peer = Peer { address: client, transport: Transport::Tcp };
     let mut decider = shared.decider.clone();
     let mut stopped = shared.stopped.clone();
     let mut buffer: Vec<u8> = Vec::with_capacity(READ);
@@ -60,12 +55,10 @@ async fn read(
             done += end;
             // Not kept from one query to the next: idle connections would hold old sets.
             let snapshot = shared.engine.snapshot();
-            let (verdict, answer) = OUT.with_borrow_mut(|out| {
-                let verdict = decider.decide(&snapshot, message, peer, Now::read(), out);
-                (verdict, if let Verdict::Reply(len) = verdict { framed(&out[..len]) } else { Vec::new() })
-            });
+            let (verdict, mut answer) = shared.decide(&mut decider, &snapshot, message, peer, FRONT);
             match verdict {
                 Verdict::Reply(_) => {
+                    put_length(&mut answer);
                     if answers.send(answer).await.is_err() {
                         return Ok(());
                     }
@@ -111,15 +104,22 @@ fn frame(buffer: &[u8]) -> Option<usize> {
 
 /// An answer with its length in front (RFC 1035 section 4.2.2).
 fn framed(answer: &[u8]) -> Vec<u8> {
-    let len = answer.len().min(STREAM_MAX);
-    let mut frame = Vec::with_capacity(2 + len);
-    frame.extend_from_slice(&(len as u16).to_be_bytes());
-    frame.extend_from_slice(&answer[..len]);
+    let mut frame = vec![0; FRONT];
+    frame.extend_from_slice(answer.get(..STREAM_MAX).unwrap_or(answer));
+    put_length(&mut frame);
     frame
 }
 
+/// Writes the length of what stands behind its place.
+fn put_length(frame: &mut [u8]) {
+    let len = (frame.len() - FRONT) as u16;
+    if let Some(front) = frame.first_chunk_mut::<FRONT>() {
+        *front = len.to_be_bytes();
+    }
+}
+
 /// Writes answers as they come, several in one segment where they are ready together.
-async fn write(mut writer: OwnedWriteHalf, mut ready: mpsc::Receiver<Vec<u8>>, patience: std::time::Duration) {
+async fn write(mut writer: impl AsyncWrite + Unpin, mut ready: mpsc::Receiver<Vec<u8>>, patience: Duration) {
     while let Some(mut bytes) = ready.recv().await {
         while bytes.len() < WRITE
             && let Ok(more) = ready.try_recv()

@@ -1,0 +1,149 @@
+//! What all connections share, whatever they speak: the engine, the limits, and who has how many places.
+
+use std::cell::RefCell;
+use std::collections::HashMap;
+use std::net::IpAddr;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use tokio::runtime::Handle;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
+
+use crate::engine::{Decider, Engine, Peer, Verdict};
+use crate::snapshot::Snapshot;
+use crate::stats::Counter;
+use crate::util::{Now, Throttle};
+use crate::wire::STREAM_MAX;
+
+use super::TcpSettings;
+
+thread_local! {
+    /// Room for the longest answer, one a runtime thread: idle connections hold no such buffer.
+    static OUT: RefCell<Vec<u8>> = RefCell::new(vec![0; STREAM_MAX]);
+}
+
+/// What all connections share.
+#[derive(Debug)]
+pub(super) struct Shared {
+    /// Answers.
+    pub engine: Arc<Engine>,
+    /// Where queries are resolved.
+    pub upstreams: Handle,
+    /// To be cloned by each connection.
+    pub decider: Decider,
+    /// The limits.
+    pub settings: TcpSettings,
+    /// True once nothing is taken any more.
+    pub stopped: watch::Receiver<bool>,
+    places: Arc<Semaphore>,
+    clients: Mutex<HashMap<IpAddr, usize>>,
+    trouble: Throttle,
+}
+
+/// A place for one connection, given back on drop.
+#[derive(Debug)]
+pub(super) struct Place {
+    _place: OwnedSemaphorePermit,
+    shared: Arc<Shared>,
+    ip: IpAddr,
+}
+
+impl Shared {
+    /// No connection yet.
+    pub fn new(
+        engine: &Arc<Engine>,
+        upstreams: &Handle,
+        settings: &TcpSettings,
+        stopped: &watch::Receiver<bool>,
+    ) -> Arc<Self> {
+        Arc::new(Self {
+            engine: Arc::clone(engine),
+            upstreams: upstreams.clone(),
+            decider: engine.decider(),
+            settings: settings.clone(),
+            stopped: stopped.clone(),
+            places: Arc::new(Semaphore::new(settings.max_connections)),
+            clients: Mutex::default(),
+            trouble: Throttle::new(10_000),
+        })
+    }
+
+    /// A place for a connection of this client, if there is one; a refusal is counted and said.
+    pub fn enter(self: &Arc<Self>, client: IpAddr) -> Option<Place> {
+        let ip = client.to_canonical();
+        let limit = match Arc::clone(&self.places).try_acquire_owned() {
+            Err(_) => "max_connections",
+            Ok(_place) if self.one_more(ip) => return Some(Place { _place, shared: Arc::clone(self), ip }),
+            Ok(_) => "max_per_client",
+        };
+        self.decider.count(Counter::ConnectionRefused);
+        if let Some(held) = self.trouble.pass(Now::read()) {
+            tracing::warn!(limit, held, "connection closed: [server.tcp] limit reached");
+        }
+        None
+    }
+
+    /// The places for connections.
+    pub fn places(&self) -> Arc<Semaphore> {
+        Arc::clone(&self.places)
+    }
+
+    /// What to do with a message, and the answer, with `front` octets free before it.
+    pub fn decide(
+        &self,
+        decider: &mut Decider,
+        snapshot: &Snapshot,
+        message: &[u8],
+        peer: Peer,
+        front: usize,
+    ) -> (Verdict, Vec<u8>) {
+        OUT.with_borrow_mut(|out| {
+            let verdict = decider.decide(snapshot, message, peer, Now::read(), out);
+            let Verdict::Reply(len) = verdict else { return (verdict, Vec::new()) };
+            let mut answer = Vec::with_capacity(front + len);
+            answer.resize(front, 0);
+            answer.extend_from_slice(out.get(..len).unwrap_or_default());
+            (verdict, answer)
+        })
+    }
+
+    /// The answer to a message, resolved if need be; `None`: there is none.
+    pub async fn answer(&self, message: Vec<u8>, peer: Peer) -> Option<Vec<u8>> {
+        let mut decider = self.decider.clone();
+        let snapshot = self.engine.snapshot();
+        let (verdict, answer) = self.decide(&mut decider, &snapshot, &message, peer, 0);
+        match verdict {
+            Verdict::Reply(_) => Some(answer),
+            Verdict::Drop => None,
+            Verdict::Resolve(_) => {
+                let engine = Arc::clone(&self.engine);
+                let resolving = self.upstreams.spawn(async move {
+                    let answer = engine.resolve(&snapshot, &message, peer, &mut decider).await?;
+                    decider.answered(peer, &answer);
+                    Some(answer)
+                });
+                resolving.await.ok().flatten()
+            }
+        }
+    }
+
+    /// One more for `ip`, if it may have it.
+    fn one_more(&self, ip: IpAddr) -> bool {
+        let mut clients = self.clients.lock().unwrap_or_else(PoisonError::into_inner);
+        let count = clients.entry(ip).or_insert(0);
+        let room = *count < self.settings.max_per_client;
+        *count += usize::from(room);
+        room
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        let mut clients = self.shared.clients.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(count) = clients.get_mut(&self.ip) {
+            *count -= 1;
+            if *count == 0 {
+                clients.remove(&self.ip);
+            }
+        }
+    }
+}
