@@ -6,7 +6,8 @@
     bench/compare.py --parts traffic,hits [--servers qalqan,unbound] [--scenarios blocked,miss] [--rounds 12]
 
 The parts: `traffic` (every server by scenario), `hits` (what the hit log costs), `statistics` (what counts and log cost), `streams` (what each kind of stream costs),
-`list-size` (what a long list costs), `start` (seconds to start and memory), `reload` (a list replaced under a steady load).
+`list-size` (what a long list costs), `start` (seconds to start and memory), `reload` (a list replaced under a steady load), `transports` (TCP, DoT and DoH beside
+dnsdist, by dnsperf), `idle` (memory of 10,000 idle DoT connections).
 
 Installs nothing and says what is missing; a missing peer is left out. Needs two cores: one for the server that is being
 asked, one for the load and the mock upstream. In traffic, hits, statistics, streams and list-size all servers are up all the time and asked in
@@ -28,8 +29,9 @@ from harness import HERE, TOOLS, Bench, machine, made_up, markdown, rss
 from readers import streams as readers
 from reloads import reloads
 from traffic import SCENARIOS, peers_table, versus
+from transports import idle, transports
 
-PARTS = ["traffic", "hits", "statistics", "streams", "list-size", "start", "reload"]
+PARTS = ["traffic", "hits", "statistics", "streams", "list-size", "start", "reload", "transports", "idle"]
 # What --quick sets where the command line does not.
 QUICK = {"rounds": 2, "slice": 0.15, "paced": 0.2, "minutes": 1.0, "sizes": [3500], "reload_sizes": [3500], "long": 100_000,
          "before": 1.0}
@@ -164,8 +166,8 @@ def main() -> None:
     os.sched_setaffinity(0, {options.load_core})
     chosen = choose(options)
     own = peers.peers(os.path.abspath(options.qalqan))[:2]
-    if not own[0].path and {"hits", "statistics", "streams", "list-size"} & set(options.parts):
-        sys.exit(f"hits, statistics, streams and list-size need {own[0].package}")
+    if not own[0].path and {"hits", "statistics", "streams", "list-size", "transports", "idle"} & set(options.parts):
+        sys.exit(f"all parts but traffic, start and reload need {own[0].package}")
     bench = Bench(options)
     bench.slices = {}
     print(f"{', '.join(f'{peer.name} {peer.version()}' for peer in chosen)}; {machine()}.\n", flush=True)
@@ -179,6 +181,8 @@ def main() -> None:
                 "list-size": lambda: list_size(bench, own),
                 # With and without log is one to these.
                 "start": lambda: start(bench, [peer for peer in chosen if not peer.name.endswith(("nolog", "nocache"))]),
+                "transports": lambda: transports(bench),
+                "idle": lambda: idle(bench),
                 "reload": lambda: reloads(bench, [peer for peer in chosen if not peer.name.endswith(("nolog", "nocache"))]),
             }[part]()
             print("\n".join(lines), flush=True)

@@ -1,8 +1,11 @@
 //! A server that knows every name: A is 192.0.2.1 for an hour, every other type has no record.
 //!
-//! `upstream [--listen 127.0.0.1:0]`; prints the address.
+//! `upstream [--listen 127.0.0.1:0]`; prints the address. Over TCP too, where the port is free for it: dnsdist hands on what came
+//! over TCP by TCP.
 
-use std::net::UdpSocket;
+use std::io::{Read, Write};
+use std::net::{TcpListener, TcpStream, UdpSocket};
+use std::thread;
 
 use crate::args::{Args, Result};
 use crate::batch::{Batch, SIZE, With};
@@ -21,6 +24,9 @@ const OPT: [u8; 11] = [0, 0, 41, 0x04, 0xd0, 0, 0, 0, 0, 0, 0];
 pub fn run(args: &Args) -> Result<()> {
     let socket = UdpSocket::bind(args.get("listen", "127.0.0.1:0".to_owned())?)?;
     crate::batch::tune(&socket, false);
+    if let Ok(listener) = TcpListener::bind(socket.local_addr()?) {
+        thread::spawn(move || listener.incoming().flatten().for_each(|stream| drop(thread::spawn(|| stream_answers(stream)))));
+    }
     println!("{}", socket.local_addr()?);
     let mut batch = Batch::new();
     loop {
@@ -30,6 +36,24 @@ pub fn run(args: &Args) -> Result<()> {
             answer(bytes, length);
         }
         batch.send(&socket, With::Addresses, count)?;
+    }
+}
+
+/// Answers one connection to its end.
+fn stream_answers(mut stream: TcpStream) -> std::io::Result<()> {
+    stream.set_nodelay(true)?;
+    let mut front = [0; 2];
+    let mut bytes = [0; SIZE];
+    loop {
+        stream.read_exact(&mut front)?;
+        let mut length = usize::from(u16::from_be_bytes(front));
+        // A query is far shorter; there must be room for the answer too.
+        let Some(query) = bytes.get_mut(..length).filter(|query| (12..SIZE / 2).contains(&query.len())) else { return Ok(()) };
+        stream.read_exact(query)?;
+        answer(&mut bytes, &mut length);
+        let mut frame = (length as u16).to_be_bytes().to_vec();
+        frame.extend_from_slice(&bytes[..length]);
+        stream.write_all(&frame)?;
     }
 }
 
