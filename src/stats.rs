@@ -64,11 +64,21 @@ pub enum Counter {
     ConnectionRefused,
     /// There is a cache, but an upstream had to be asked.
     CacheMissed,
+    /// A TLS handshake over TCP was finished …
+    HandshakeDone,
+    /// … came to nothing: no TLS, nothing in common, or the client did not want our certificate …
+    HandshakeFailed,
+    /// … took too long …
+    HandshakeLate,
+    /// … or was the oldest of too many.
+    HandshakePushedOut,
+    /// A front end did not say for whom it asks.
+    ProxyHeaderMissing,
 }
 
 impl Counter {
     /// All of them with their names in `counters.json`.
-    const ALL: [(Self, &'static str); 18] = [
+    const ALL: [(Self, &'static str); 23] = [
         (Self::Received, "received"),
         (Self::Ignored, "ignored"),
         (Self::Invalid, "invalid"),
@@ -87,6 +97,11 @@ impl Counter {
         (Self::HitLogFull, "hit_log_full"),
         (Self::ConnectionRefused, "connection_refused"),
         (Self::CacheMissed, "cache_missed"),
+        (Self::HandshakeDone, "handshake_done"),
+        (Self::HandshakeFailed, "handshake_failed"),
+        (Self::HandshakeLate, "handshake_late"),
+        (Self::HandshakePushedOut, "handshake_pushed_out"),
+        (Self::ProxyHeaderMissing, "proxy_header_missing"),
     ];
 }
 
