@@ -1,7 +1,10 @@
 //! Listeners: bytes in, the engine's bytes out.
 
 mod bind;
+mod desk;
+mod doh;
 mod misses;
+mod quic;
 mod ready;
 mod shared;
 mod tcp;
@@ -175,9 +178,23 @@ impl Bound {
             };
             workers.push(std::thread::Builder::new().name(format!("udp-{index}")).spawn(run)?);
         }
+        let mut tcp = tcp::Listeners::start(self.tcp, &settings.tcp, engine, misses.runtime(), &stopped)?;
         // DoT, DoH, DoH3 and DoQ begin here.
-        drop((self.encrypted, certificates));
-        let tcp = tcp::Listeners::start(self.tcp, &settings.tcp, engine, misses.runtime(), &stopped)?;
+        if let (Some(tls), Some(certificates)) = (&settings.tls, certificates) {
+            let bind::Encrypted { dot, doh, doh3, doq } = self.encrypted;
+            drop(dot);
+            let doh3_addresses: Vec<_> = addresses
+                .iter()
+                .filter(|(transport, _)| *transport == Transport::Doh3)
+                .map(|&(_, address)| address)
+                .collect();
+            let site = doh::Site::new(&tls.doh_path, &doh3_addresses);
+            for listener in doh {
+                let config = certificates.server(&doh::PROTOCOLS).map_err(std::io::Error::other)?;
+                tcp.tasks.push(doh::listen::start(listener, config, tls.handshake, &tcp.shared, &site)?);
+            }
+            tcp.tasks.extend(quic::start_all(doh3, doq, &site, certificates, tls, &tcp.shared)?);
+        }
         Ok(Serving { workers, pulse, stop, misses, tcp, addresses })
     }
 }

@@ -64,11 +64,23 @@ pub enum Counter {
     ConnectionRefused,
     /// There is a cache, but an upstream had to be asked.
     CacheMissed,
+    /// A request over HTTP was refused for what it is (status 4xx).
+    HttpRefused,
+    /// A request over HTTP was refused for lack of room (status 5xx).
+    HttpFailed,
+    /// A connection over HTTP ended because the client broke its rules.
+    HttpCutOff,
+    /// A QUIC handshake was not begun because of a limit.
+    QuicRefused,
+    /// A QUIC handshake failed, or took too long.
+    QuicHandshakeFailed,
+    /// A DoQ connection was closed because the client broke its rules.
+    DoqMisused,
 }
 
 impl Counter {
     /// All of them with their names in `counters.json`.
-    const ALL: [(Self, &'static str); 18] = [
+    const ALL: [(Self, &'static str); 24] = [
         (Self::Received, "received"),
         (Self::Ignored, "ignored"),
         (Self::Invalid, "invalid"),
@@ -87,6 +99,12 @@ impl Counter {
         (Self::HitLogFull, "hit_log_full"),
         (Self::ConnectionRefused, "connection_refused"),
         (Self::CacheMissed, "cache_missed"),
+        (Self::HttpRefused, "http_refused"),
+        (Self::HttpFailed, "http_failed"),
+        (Self::HttpCutOff, "http_cut_off"),
+        (Self::QuicRefused, "quic_refused"),
+        (Self::QuicHandshakeFailed, "quic_handshake_failed"),
+        (Self::DoqMisused, "doq_misused"),
     ];
 }
 

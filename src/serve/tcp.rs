@@ -25,8 +25,8 @@ const PAUSE: (Duration, Duration) = (Duration::from_millis(10), Duration::from_s
 /// The running listeners.
 #[derive(Debug)]
 pub struct Listeners {
-    tasks: Vec<JoinHandle<()>>,
-    shared: Arc<Shared>,
+    pub(super) tasks: Vec<JoinHandle<()>>,
+    pub(super) shared: Arc<Shared>,
 }
 
 impl Listeners {
