@@ -57,10 +57,11 @@ impl Desk {
         let snapshot = self.shared.engine.snapshot();
         let (verdict, answer) = {
             let mut decider = self.decider.lock().unwrap_or_else(PoisonError::into_inner);
-            self.shared.decide(&mut decider, &snapshot, message, peer, front)
+            let take = |verdict, reply: Option<&[u8]>| (verdict, reply.map(|reply| framed(front, reply)));
+            self.shared.decided(&mut decider, &snapshot, message, peer, take)
         };
         match verdict {
-            Verdict::Reply(_) => Some(answer),
+            Verdict::Reply(_) => answer,
             Verdict::Drop => None,
             Verdict::Resolve(_) => Box::pin(self.resolve(snapshot, message.to_vec(), peer, front)).await,
         }
@@ -74,12 +75,18 @@ impl Desk {
             let _place = place;
             let answer = engine.resolve(&snapshot, &message, peer, &mut decider).await?;
             decider.answered(peer, &answer);
-            let mut framed = vec![0; front];
-            framed.extend_from_slice(answer.get(..STREAM_MAX).unwrap_or(&answer));
-            Some(framed)
+            Some(framed(front, answer.get(..STREAM_MAX).unwrap_or(&answer)))
         });
         resolving.await.ok().flatten()
     }
+}
+
+/// A copy with `front` octets before it.
+fn framed(front: usize, answer: &[u8]) -> Vec<u8> {
+    let mut framed = Vec::with_capacity(front + answer.len());
+    framed.resize(front, 0);
+    framed.extend_from_slice(answer);
+    framed
 }
 
 /// Who asked, by the door it came through: the last segment of a path.

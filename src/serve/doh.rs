@@ -7,11 +7,10 @@ mod body;
 mod connection;
 mod exchange;
 mod gather;
-pub(super) mod listen;
 mod request;
 mod respond;
 
-use std::net::SocketAddr;
+use std::net::UdpSocket;
 use std::sync::Arc;
 
 use hyper::header::HeaderValue;
@@ -60,9 +59,14 @@ pub(super) struct Site {
 }
 
 impl Site {
-    /// Takes queries at `path`; `doh3` are the addresses at which HTTP/3 is spoken.
-    pub fn new(path: &str, doh3: &[SocketAddr]) -> Arc<Self> {
-        let mut ports: Vec<u16> = doh3.iter().map(SocketAddr::port).collect();
+    /// Takes queries at `path`; HTTP/3 is spoken on the sockets `doh3`.
+    pub fn new(path: &str, doh3: &[UdpSocket]) -> Arc<Self> {
+        let ports = doh3.iter().filter_map(|socket| socket.local_addr().ok()).map(|address| address.port());
+        Self::with_ports(path, ports.collect())
+    }
+
+    /// See [`Self::new`].
+    fn with_ports(path: &str, mut ports: Vec<u16>) -> Arc<Self> {
         ports.dedup();
         let offers: Vec<_> = ports.iter().map(|port| format!("h3=\":{port}\"; ma={ALT_SVC_SECONDS}")).collect();
         let alt_svc = HeaderValue::try_from(offers.join(", ")).ok().filter(|_| !offers.is_empty());
