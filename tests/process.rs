@@ -22,6 +22,10 @@ mod configuration;
 mod dates;
 #[path = "process/dig.rs"]
 mod dig;
+#[path = "process/doh.rs"]
+mod doh;
+#[path = "process/doq.rs"]
+mod doq;
 #[path = "process/fetch.rs"]
 mod fetch;
 #[path = "process/fetch_trust.rs"]
@@ -68,6 +72,8 @@ mod systemd;
 mod tally;
 #[path = "process/targets.rs"]
 mod targets;
+#[path = "process/transports.rs"]
+mod transports;
 #[path = "process/versions.rs"]
 mod versions;
 #[path = "process/waiting.rs"]

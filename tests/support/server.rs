@@ -267,6 +267,18 @@ impl Server {
         }
     }
 
+    /// The first address of an encrypted transport.
+    pub fn at(&self, transport: &str) -> SocketAddr {
+        let addresses = match transport {
+            "dot" => &self.dot,
+            "doh" => &self.doh,
+            "doh3" => &self.doh3,
+            "doq" => &self.doq,
+            _ => panic!("no encrypted transport: {transport}"),
+        };
+        *addresses.first().unwrap_or_else(|| panic!("no {transport} in the ready file"))
+    }
+
     /// What it has said so far.
     pub fn stderr(&self) -> String {
         self.stderr.lock().unwrap_or_else(PoisonError::into_inner).clone()
