@@ -18,11 +18,31 @@ use crate::rule::Mode;
 /// The most lists ever counted apart, versions on trial being lists of their own; further ones share the last place (and keep being blocked).
 pub const MAX_LISTS: usize = 2048;
 
-/// Response codes counted apart, by number: those a header has room for, and BADVERS (RFC 6891 section 9).
-const RCODES: [&str; 17] = [
-    "noerror", "formerr", "servfail", "nxdomain", "notimp", "refused", "yxdomain", "yxrrset", "nxrrset", "notauth",
-    "notzone", "rcode11", "rcode12", "rcode13", "rcode14", "rcode15", "badvers",
+/// Response codes counted apart, by number: those a header has room for, BADVERS (RFC 6891 section 9), and last, out of
+/// its turn, BADCOOKIE.
+const RCODES: [&str; 18] = [
+    "noerror",
+    "formerr",
+    "servfail",
+    "nxdomain",
+    "notimp",
+    "refused",
+    "yxdomain",
+    "yxrrset",
+    "nxrrset",
+    "notauth",
+    "notzone",
+    "rcode11",
+    "rcode12",
+    "rcode13",
+    "rcode14",
+    "rcode15",
+    "badvers",
+    "badcookie",
 ];
+
+/// The one that has a place out of its turn (RFC 7873 section 8).
+const BADCOOKIE: u16 = 23;
 
 /// What happened to a query, beside what a list did to it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -64,11 +84,23 @@ pub enum Counter {
     ConnectionRefused,
     /// There is a cache, but an upstream had to be asked.
     CacheMissed,
+    /// Answered here because the operator chose to: a name by which clients find out whether they may go elsewhere.
+    Canary,
+    /// BADCOOKIE: a good cookie was demanded.
+    BadCookie,
+    /// A cookie from a client that had none of ours yet.
+    CookieNew,
+    /// A cookie of ours.
+    CookieValid,
+    /// A cookie of ours whose time is over.
+    CookieExpired,
+    /// A cookie that is not ours.
+    CookieWrong,
 }
 
 impl Counter {
     /// All of them with their names in `counters.json`.
-    const ALL: [(Self, &'static str); 18] = [
+    const ALL: [(Self, &'static str); 24] = [
         (Self::Received, "received"),
         (Self::Ignored, "ignored"),
         (Self::Invalid, "invalid"),
@@ -87,6 +119,12 @@ impl Counter {
         (Self::HitLogFull, "hit_log_full"),
         (Self::ConnectionRefused, "connection_refused"),
         (Self::CacheMissed, "cache_missed"),
+        (Self::Canary, "canary"),
+        (Self::BadCookie, "bad_cookie"),
+        (Self::CookieNew, "cookie_new"),
+        (Self::CookieValid, "cookie_valid"),
+        (Self::CookieExpired, "cookie_expired"),
+        (Self::CookieWrong, "cookie_wrong"),
     ];
 }
 
@@ -134,7 +172,7 @@ impl Counters {
 
     /// Counts an answer with this response code.
     pub fn answered(&mut self, transport: Transport, rcode: u16) {
-        let rcode = usize::from(rcode).min(RCODES.len() - 1);
+        let rcode = if rcode == BADCOOKIE { RCODES.len() - 1 } else { usize::from(rcode).min(RCODES.len() - 2) };
         self.add(|block| &block.rcodes[transport as usize][rcode]);
     }
 

@@ -23,6 +23,8 @@ use super::{Engine, Routes};
 
 /// Seconds a synthesized answer to ANY lives (RFC 8482 section 4.2).
 const ANY_TTL: u32 = 3600;
+/// Octets that padding may add to an answer.
+const PADDING: usize = 512;
 /// `"RFC8482" ""` as HINFO rdata.
 const ANY_HINFO: &[u8] = b"\x07RFC8482\0";
 
@@ -43,7 +45,9 @@ impl Engine {
         peer: Peer,
         decider: &mut Decider,
     ) -> Option<Vec<u8>> {
-        let mut task = Task { message, peer, decider, out: vec![0; wire::UDP_EDNS] };
+        // Padding makes a whole block of any answer.
+        let room = wire::UDP_EDNS + if peer.transport.is_encrypted() { PADDING } else { 0 };
+        let mut task = Task { message, peer, decider, out: vec![0; room] };
         let snapshot = snapshot.of(peer.address.ip());
         // What was found is counted already; this look only finds the way again.
         match task.decider.look(snapshot, message, peer, None, &mut task.out) {
@@ -296,7 +300,7 @@ impl Task<'_> {
 
     /// Makes room for an answer with our question instead of theirs, and our OPT with their extended errors.
     fn room_for(&mut self, answer: &[u8]) {
-        self.out.resize((answer.len() + 1024).clamp(wire::UDP_EDNS, wire::STREAM_MAX), 0);
+        self.out.resize((answer.len() + 1024 + PADDING).clamp(wire::UDP_EDNS, wire::STREAM_MAX), 0);
     }
 
     /// Passes an answer on.
@@ -330,10 +334,11 @@ impl Task<'_> {
         self.done(len)
     }
 
-    /// The first `len` octets of the buffer.
+    /// The first `len` octets of the buffer, with the options that the answer brings along.
     fn done(&mut self, len: usize) -> Vec<u8> {
         let mut out = std::mem::take(&mut self.out);
         out.truncate(len);
+        self.decider.extras.fill(&mut out);
         out
     }
 }
