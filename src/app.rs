@@ -28,7 +28,7 @@ use crate::hits::HitLogError;
 use crate::local::LocalError;
 use crate::net::{self, Passed};
 use crate::reload::{self, Clerk, Control, Loader, Target, Trigger};
-use crate::serve::{self, BindError, Bound};
+use crate::serve::{self, BindError, Bound, Certificates, TlsError};
 use crate::set::TooManyRules;
 use crate::ship::{self, Ship};
 use crate::stats::{Counter, Stats};
@@ -59,6 +59,8 @@ pub enum AppError {
     StateDir(PathBuf, io::Error),
     /// Addresses that cannot be served.
     Bind(Vec<BindError>),
+    /// The certificate.
+    Tls(TlsError),
     /// Addresses of the admin listener that cannot be served.
     Http(Vec<HttpError>),
     /// What systemd passed in makes no sense.
@@ -97,6 +99,7 @@ impl fmt::Display for AppError {
                 write!(f, "cannot write to the state folder {path}: {error}; make it writable, or change state_dir")
             }
             Self::Bind(errors) => lines(f, errors),
+            Self::Tls(error) => error.fmt(f),
             Self::Http(errors) => lines(f, errors),
             Self::Activation(error) => error.fmt(f),
             Self::Passed(name, error) => write!(f, "the socket {name} passed in by systemd cannot be used: {error}"),
@@ -149,14 +152,15 @@ pub fn serve(settings: Settings) -> Result<(), Vec<AppError>> {
 /// Builds, runs, drains.
 async fn run(settings: Settings) -> Result<(), Vec<AppError>> {
     let signals = Signals::listen().map_err(|error| vec![AppError::System("cannot take signals", error)])?;
-    let Parts { bound, http, control, audit, told, loader, loaded, publisher, engine, stats } = build(&settings)?;
+    let Parts { bound, certificates, http, control, audit, told, loader, loaded, publisher, engine, stats } =
+        build(&settings)?;
     let Told { hits, counts, live, streams, ship } = told;
     let (socket, asked) = control;
     let summary = bound.summary();
     let (published, snapshots) = (publisher.published(), publisher.snapshots());
     let one = |error| vec![error];
     let serving = bound
-        .start(&settings.server, &engine)
+        .start(&settings.server, &engine, certificates.as_ref())
         .map_err(|error| one(AppError::System("cannot start listening", error)))?;
     let counters = counters::Writer::start(
         &settings.state_dir,
@@ -272,6 +276,8 @@ async fn run(settings: Settings) -> Result<(), Vec<AppError>> {
 /// What [`build`] has made.
 struct Parts {
     bound: Bound,
+    /// What encrypted listeners show, if there are any.
+    certificates: Option<Arc<Certificates>>,
     http: HttpBound,
     control: (Socket, mpsc::Receiver<Asked>),
     audit: Arc<Audit>,
@@ -292,6 +298,9 @@ fn build(settings: &Settings) -> Result<Parts, Vec<AppError>> {
         .and_then(|passed| Bound::bind(&settings.server, passed).map_err(AppError::Bind))
         .map_err(&mut keep)
         .ok();
+    let tls = settings.server.tls.as_ref();
+    let certificates = tls.map(|tls| Certificates::read(&tls.certificate, &tls.key)).transpose();
+    let certificates = certificates.map_err(|error| keep(AppError::Tls(error))).ok();
     let http = HttpBound::bind(&settings.admin).map_err(|errors| keep(AppError::Http(errors))).ok();
     // Without the folder there is no socket either, which is said once.
     let control =
@@ -307,8 +316,8 @@ fn build(settings: &Settings) -> Result<Parts, Vec<AppError>> {
     }
     let mut loader = Loader::new(Some(settings.state_dir.clone()));
     let loaded = reload::first(settings, &mut loader).map_err(|error| keep(AppError::Lists(error))).ok();
-    let (Some(Some(control)), Some(audit), Some(bound), Some(http), Some(told), Some(loaded)) =
-        (control, audit, bound, http, told, loaded)
+    let (Some(Some(control)), Some(audit), Some(bound), Some(certificates), Some(http), Some(told), Some(loaded)) =
+        (control, audit, bound, certificates, http, told, loaded)
     else {
         // What depends on these is still looked at, so that all problems are told at once.
         errors.extend(publish::routes_errors(settings));
@@ -318,7 +327,8 @@ fn build(settings: &Settings) -> Result<Parts, Vec<AppError>> {
     let own = bound.socket_addresses();
     let now = Now::read().seconds();
     let (publisher, engine) = Publisher::new(settings, own, &loaded, now, Arc::clone(&stats), &told.hits)?;
-    Ok(Parts { bound, http, control, audit, told, loader, loaded, publisher, engine, stats })
+    let certificates = certificates.map(Arc::new);
+    Ok(Parts { bound, certificates, http, control, audit, told, loader, loaded, publisher, engine, stats })
 }
 
 /// Writes down what could not be fetched, beside the task that fetches.

@@ -23,6 +23,7 @@ use tokio::sync::{Semaphore, mpsc, watch};
 
 use crate::engine::Engine;
 use crate::event::Transport;
+use crate::name::Name;
 use crate::net;
 
 /// How long queries under way may take to finish after a stop.
@@ -41,6 +42,8 @@ pub struct Settings {
     pub ready_file: Option<PathBuf>,
     /// TCP limits.
     pub tcp: TcpSettings,
+    /// Encrypted listeners, if there are any.
+    pub tls: Option<TlsSettings>,
 }
 
 /// `[server.tcp]`
@@ -56,6 +59,31 @@ pub struct TcpSettings {
     pub max_per_client: usize,
     /// Unanswered queries of one connection.
     pub max_in_flight: usize,
+}
+
+/// `[tls]`
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TlsSettings {
+    /// The certificate and those between it and the root, PEM.
+    pub certificate: PathBuf,
+    /// Its key, PEM.
+    pub key: PathBuf,
+    /// The name clients check; `None`: the first DNS name of the certificate.
+    pub name: Option<Name>,
+    /// Addresses for DNS over TLS; port 0 picks one, here and below.
+    pub dot: Vec<SocketAddr>,
+    /// Addresses for DNS over HTTPS, by HTTP/1.1 and 2.
+    pub doh: Vec<SocketAddr>,
+    /// Addresses for DNS over HTTPS, by HTTP/3.
+    pub doh3: Vec<SocketAddr>,
+    /// Addresses for DNS over QUIC.
+    pub doq: Vec<SocketAddr>,
+    /// Where DNS is asked over HTTPS.
+    pub doh_path: String,
+    /// A handshake that takes longer is given up.
+    pub handshake: Duration,
+    /// Unfinished handshakes at once; more, and the oldest is given up.
+    pub max_handshakes: usize,
 }
 
 /// Running listeners.
@@ -120,11 +148,16 @@ impl Load {
 }
 
 impl Bound {
-    /// Starts answering. Call within the runtime that TCP and resolving shall run on.
+    /// Starts answering; encrypted listeners show `certificates`. Call within the runtime that TCP and resolving shall run on.
     ///
     /// # Errors
     /// A thread cannot be started, or a listener cannot join the runtime.
-    pub fn start(self, settings: &Settings, engine: &Arc<Engine>) -> std::io::Result<Serving> {
+    pub fn start(
+        self,
+        settings: &Settings,
+        engine: &Arc<Engine>,
+        certificates: Option<&Arc<Certificates>>,
+    ) -> std::io::Result<Serving> {
         let (stop, stopped) = watch::channel(false);
         let misses = misses::Misses::start(engine)?;
         let beats = self.udp.iter().map(|_| AtomicU64::new(0)).collect();
@@ -142,6 +175,8 @@ impl Bound {
             };
             workers.push(std::thread::Builder::new().name(format!("udp-{index}")).spawn(run)?);
         }
+        // DoT, DoH, DoH3 and DoQ begin here.
+        drop((self.encrypted, certificates));
         let tcp = tcp::Listeners::start(self.tcp, &settings.tcp, engine, misses.runtime(), &stopped)?;
         Ok(Serving { workers, pulse, stop, misses, tcp, addresses })
     }

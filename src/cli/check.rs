@@ -16,6 +16,7 @@ use crate::fetch;
 use crate::gate::Held;
 use crate::reload::{ListReport, Loaded, Loader, Review, review, size_changes};
 use crate::rule::{Order, OrderState};
+use crate::serve::Certificates;
 use crate::snapshot::Snapshot;
 use crate::stats::Stats;
 use crate::util::{Now, UnixTime};
@@ -175,7 +176,7 @@ fn examine(settings: &Settings) -> Report {
     let mut report = Report {
         config: settings.path.display().to_string(),
         verdict: Verdict::Good,
-        errors: app::routes_errors(settings).iter().flat_map(|error| split(&error.to_string())).collect(),
+        errors: cannot_start(settings),
         unusable: loaded.reports.iter().flat_map(unusable).collect(),
         lists: lists(settings, &loaded),
         rejected: 0,
@@ -215,6 +216,14 @@ fn examine(settings: &Settings) -> Report {
     }
     report.verdict = verdict(&report);
     report
+}
+
+/// What keeps a server from starting, lists apart.
+fn cannot_start(settings: &Settings) -> Vec<String> {
+    let tls = settings.server.tls.as_ref().map(|tls| Certificates::read(&tls.certificate, &tls.key));
+    let tls = tls.and_then(Result::err).map(|error| error.to_string());
+    let routes = app::routes_errors(settings);
+    routes.iter().flat_map(|error| split(&error.to_string())).chain(tls).collect()
 }
 
 /// What the findings come to.

@@ -103,7 +103,7 @@ const RESCAN: Limits<Duration> = Limits { default: secs(30), min: secs(1), max: 
 /// `warn`: a working day before, for courts give two.
 const WARN: Limits<Duration> = Limits { default: secs(12 * 3600), min: secs(0), max: secs(90 * 86_400) };
 
-/// `[server]`, its access list apart.
+/// `[server]`, its access list apart; `[tls]` is added later.
 pub(super) fn server(mut table: Table<'_>, folder: &Path) -> (serve::Settings, limit::Settings) {
     let listen = table.texts("listen", 1..=MAX_LISTEN, values::listen);
     let listen = listen.unwrap_or_else(|| LISTEN.iter().filter_map(|text| values::listen(text).ok()).collect());
@@ -114,7 +114,7 @@ pub(super) fn server(mut table: Table<'_>, folder: &Path) -> (serve::Settings, l
     let ready_file = table.text("ready_file", optional_path(folder)).flatten();
     let tcp = tcp(table.table("tcp"));
     table.finish();
-    (serve::Settings { listen, workers, pin, ready_file, tcp }, limit::Settings { allow_from })
+    (serve::Settings { listen, workers, pin, ready_file, tcp, tls: None }, limit::Settings { allow_from })
 }
 
 /// `[server.tcp]`

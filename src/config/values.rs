@@ -49,6 +49,8 @@ pub(super) enum ValueError {
     ListName,
     /// Control characters.
     Control,
+    /// Not the path of a URL.
+    UrlPath,
     /// Longer than this many bytes.
     TooLong(usize),
 }
@@ -83,6 +85,7 @@ impl fmt::Display for ValueError {
             Self::Word => f.write_str("a name has 1 to 64 of a-z, A-Z, 0-9, `-`, `_` and `.`"),
             Self::ListName => f.write_str("a name has 1 to 64 letters, digits, `-`, `_` or `.`"),
             Self::Control => f.write_str("control characters are not allowed here"),
+            Self::UrlPath => f.write_str("not the path of a URL; write it like /dns-query (at most 200 letters)"),
             Self::TooLong(most) => write!(f, "longer than {most} bytes"),
         }
     }
