@@ -6,6 +6,7 @@ use tokio::time::timeout;
 
 use crate::cache::{Age, Asked, Key};
 use crate::event::AnswerKind;
+use crate::local::Taken;
 use crate::name::{Name, NameBuf};
 use crate::policy::{self, Respond, respond};
 use crate::rule::CnameTarget;
@@ -67,10 +68,10 @@ impl Engine {
         // Before the routes: what was asked for on routes that are replaced meanwhile is not kept.
         let epoch = self.cache.as_ref().map_or(0, |cache| cache.epoch());
         let routes = self.routes.load();
-        if routes.local.covers(&task.decider.name) {
+        if let Some(taken) = routes.local.takes(&task.decider.name, query, excepted) {
             let answer = routes.local.answer(task.message, task.peer.address, task.peer.transport);
             let answer = Box::pin(answer).await?;
-            task.decider.count(Counter::Local);
+            task.decider.count(if taken == Taken::Canary { Counter::Canary } else { Counter::Local });
             return Some(task.relay(query, &answer));
         }
         let name = task.decider.name.to_name();

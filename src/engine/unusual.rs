@@ -97,3 +97,6 @@ impl Decider {
         Some(writer.finish(Opt::default()))
     }
 }
+
+#[cfg(test)]
+mod tests;

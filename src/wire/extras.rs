@@ -76,3 +76,6 @@ impl Extras {
         self.len += place.len() as u8;
     }
 }
+
+#[cfg(test)]
+mod tests;
