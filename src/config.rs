@@ -219,6 +219,7 @@ impl Settings {
             ("server.workers", self.server.workers != new.server.workers),
             ("server.pin", self.server.pin != new.server.pin),
             ("server.ready_file", self.server.ready_file != new.server.ready_file),
+            ("server.proxy_from", self.server.proxy_from != new.server.proxy_from),
             ("server.tcp.idle", old_tcp.idle != new_tcp.idle),
             ("server.tcp.total", old_tcp.total != new_tcp.total),
             ("server.tcp.max_connections", old_tcp.max_connections != new_tcp.max_connections),

@@ -2,6 +2,7 @@
 
 mod bind;
 mod misses;
+mod proxy;
 mod ready;
 mod shared;
 mod tcp;
@@ -23,11 +24,15 @@ use tokio::sync::{Semaphore, mpsc, watch};
 
 use crate::engine::Engine;
 use crate::event::Transport;
+use crate::limit::Cidr;
 use crate::name::Name;
 use crate::net;
 
 /// How long queries under way may take to finish after a stop.
 pub const DRAIN: Duration = Duration::from_secs(2);
+
+/// Without `[tls]` these are front ends that have not said for whom they ask: how many, and for how long.
+const HANDSHAKES: (usize, Duration) = (1000, Duration::from_secs(5));
 
 /// `[server]` without its access list.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -40,6 +45,8 @@ pub struct Settings {
     pub pin: bool,
     /// Where the bound addresses are written as JSON; `None`: nowhere.
     pub ready_file: Option<PathBuf>,
+    /// Front ends that say for whom they ask (PROXY protocol, version 2).
+    pub proxy_from: Vec<Cidr>,
     /// TCP limits.
     pub tcp: TcpSettings,
     /// Encrypted listeners, if there are any.
@@ -163,9 +170,10 @@ impl Bound {
         let beats = self.udp.iter().map(|_| AtomicU64::new(0)).collect();
         let pulse = Arc::new(Pulse { stopping: AtomicBool::new(false), beats });
         let addresses = self.addresses.clone();
+        let front_ends = proxy::FrontEnds::new(&settings.proxy_from);
         let mut workers = Vec::new();
         for (index, sockets) in self.udp.into_iter().enumerate() {
-            let worker = udp::Worker::new(index, sockets, engine, misses.sender(), Arc::clone(&pulse));
+            let worker = udp::Worker::new(index, sockets, engine, misses.sender(), (&pulse, &front_ends));
             let pin = settings.pin;
             let run = move || {
                 if pin && let Err(error) = net::pin_thread(index) {
@@ -175,9 +183,17 @@ impl Bound {
             };
             workers.push(std::thread::Builder::new().name(format!("udp-{index}")).spawn(run)?);
         }
-        // DoT, DoH, DoH3 and DoQ begin here.
-        drop((self.encrypted, certificates));
-        let tcp = tcp::Listeners::start(self.tcp, &settings.tcp, engine, misses.runtime(), &stopped)?;
+        let shared = shared::Shared::new(engine, misses.runtime(), settings, &stopped);
+        let (most, time) = settings.tls.as_ref().map_or(HANDSHAKES, |tls| (tls.max_handshakes, tls.handshake));
+        let greeter = tls::Greeter::new(&shared, tls::Handshakes::new(most, time));
+        let mut tcp = tcp::Listeners::new(&shared, &greeter);
+        tcp.plain(self.tcp)?;
+        if let Some(certificates) = certificates {
+            let bind::Encrypted { dot, doh, doh3, doq } = self.encrypted;
+            tcp.dot(dot, certificates.server(&[b"dot"]).map_err(std::io::Error::other)?)?;
+            // DoH, DoH3 and DoQ begin here.
+            drop((doh, doh3, doq));
+        }
         Ok(Serving { workers, pulse, stop, misses, tcp, addresses })
     }
 }

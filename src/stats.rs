@@ -84,6 +84,16 @@ pub enum Counter {
     ConnectionRefused,
     /// There is a cache, but an upstream had to be asked.
     CacheMissed,
+    /// A TLS handshake over TCP was finished …
+    HandshakeDone,
+    /// … came to nothing: no TLS, nothing in common, or the client did not want our certificate …
+    HandshakeFailed,
+    /// … took too long …
+    HandshakeLate,
+    /// … or was the oldest of too many.
+    HandshakePushedOut,
+    /// A front end did not say for whom it asks.
+    ProxyHeaderMissing,
     /// Answered here because the operator chose to: a name by which clients find out whether they may go elsewhere.
     Canary,
     /// BADCOOKIE: a good cookie was demanded.
@@ -100,7 +110,7 @@ pub enum Counter {
 
 impl Counter {
     /// All of them with their names in `counters.json`.
-    const ALL: [(Self, &'static str); 24] = [
+    const ALL: [(Self, &'static str); 29] = [
         (Self::Received, "received"),
         (Self::Ignored, "ignored"),
         (Self::Invalid, "invalid"),
@@ -119,6 +129,11 @@ impl Counter {
         (Self::HitLogFull, "hit_log_full"),
         (Self::ConnectionRefused, "connection_refused"),
         (Self::CacheMissed, "cache_missed"),
+        (Self::HandshakeDone, "handshake_done"),
+        (Self::HandshakeFailed, "handshake_failed"),
+        (Self::HandshakeLate, "handshake_late"),
+        (Self::HandshakePushedOut, "handshake_pushed_out"),
+        (Self::ProxyHeaderMissing, "proxy_header_missing"),
         (Self::Canary, "canary"),
         (Self::BadCookie, "bad_cookie"),
         (Self::CookieNew, "cookie_new"),

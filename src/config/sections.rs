@@ -113,10 +113,12 @@ pub(super) fn server(mut table: Table<'_>, folder: &Path) -> (serve::Settings, l
     let workers = table.count("workers", WORKERS);
     let pin = table.flag("pin", false);
     let ready_file = table.text("ready_file", optional_path(folder)).flatten();
+    let proxy_from = table.texts("proxy_from", 0..=MAX_ALLOW_FROM, str::parse::<Cidr>).unwrap_or_default();
     let tcp = tcp(table.table("tcp"));
     let host = host::read(&mut table, folder);
     table.finish();
-    (serve::Settings { listen, workers, pin, ready_file, tcp, tls: None }, limit::Settings { allow_from }, host)
+    let server = serve::Settings { listen, workers, pin, ready_file, proxy_from, tcp, tls: None };
+    (server, limit::Settings { allow_from }, host)
 }
 
 /// `[server.tcp]`

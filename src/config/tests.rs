@@ -179,7 +179,7 @@ fn all_problems_are_told_at_once_with_their_place() {
             "1:1: unknown key \"state_dri\"; perhaps \"state_dir\" is meant; known are: state_dir, start_without_lists, \
              server, tls, upstream, cache, local, zone, answer, gate, list, hits, stats, stream, history, reload, orders, admin",
             "3:1: unknown key \"lsiten\" in [server]; perhaps \"listen\" is meant; known are: listen, allow_from, workers, \
-             pin, ready_file, tcp, cookies, require_cookies, cookie_secret_file, nsid, identity, version",
+             pin, ready_file, proxy_from, tcp, cookies, require_cookies, cookie_secret_file, nsid, identity, version",
             "4:11: [server] workers = \"4\": expected a whole number, found a text",
             "5:29: [server] allow_from = \"10.0.0.1/8\": bits are set behind the prefix",
             "7:8: [answer] mode = \"sinkhol\": not known; perhaps \"sinkhole\" is meant; choices are \"sinkhole\", \

@@ -115,11 +115,13 @@ impl Bound {
         let addresses = &mut self.addresses;
         let streams = [(Transport::Dot, &settings.dot, dot), (Transport::Doh, &settings.doh, doh)];
         for (transport, wanted, bound) in streams {
-            bind_all(transport, wanted, bound, (listen_tcp, TcpListener::local_addr), addresses, errors);
+            let bind = |address| listen_tcp(address).and_then(|socket| Ok((socket.local_addr()?, socket)));
+            bind_all(transport, wanted, bound, bind, addresses, errors);
         }
         let datagrams = [(Transport::Doh3, &settings.doh3, doh3), (Transport::Doq, &settings.doq, doq)];
         for (transport, wanted, bound) in datagrams {
-            bind_all(transport, wanted, bound, (bind_udp, StdUdpSocket::local_addr), addresses, errors);
+            let bind = |address| bind_udp(address).and_then(|socket| Ok((socket.local_addr()?, socket)));
+            bind_all(transport, wanted, bound, bind, addresses, errors);
         }
     }
 
@@ -189,12 +191,12 @@ fn bind_all<S>(
     transport: Transport,
     wanted: &[SocketAddr],
     bound: &mut Vec<S>,
-    (bind, local): (fn(SocketAddr) -> io::Result<S>, fn(&S) -> io::Result<SocketAddr>),
+    bind: impl Fn(SocketAddr) -> io::Result<(SocketAddr, S)>,
     addresses: &mut Vec<(Transport, SocketAddr)>,
     errors: &mut Vec<BindError>,
 ) {
     for &address in wanted {
-        match bind(address).and_then(|socket| Ok((local(&socket)?, socket))) {
+        match bind(address) {
             Ok((got, socket)) => {
                 addresses.push((transport, got));
                 bound.push(socket);

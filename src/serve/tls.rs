@@ -1,5 +1,11 @@
 //! The certificate that encrypted listeners show; read again when its files change, without a new listener.
 
+mod greeter;
+mod handshakes;
+
+pub(super) use greeter::Greeter;
+pub(super) use handshakes::Handshakes;
+
 use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -7,7 +13,7 @@ use std::sync::Arc;
 use rustls::crypto::aws_lc_rs;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
-use rustls::server::{ClientHello, ResolvesServerCert};
+use rustls::server::{ClientHello, NoServerSessionStorage, ProducesTickets, ResolvesServerCert};
 use rustls::sign::CertifiedKey;
 use rustls::{ServerConfig, version};
 
@@ -37,6 +43,7 @@ impl std::error::Error for TlsError {}
 #[derive(Debug)]
 pub struct Certificates {
     current: Arc<Handover<CertifiedKey>>,
+    tickets: Arc<dyn ProducesTickets>,
 }
 
 /// Shows what is current at each handshake.
@@ -55,7 +62,9 @@ impl Certificates {
     /// # Errors
     /// See [`TlsError`].
     pub fn read(certificate: &Path, key: &Path) -> Result<Self, TlsError> {
-        Ok(Self { current: Handover::new(Arc::new(read(certificate, key)?)) })
+        let current = Handover::new(Arc::new(read(certificate, key)?));
+        let no_tickets = |error: rustls::Error| TlsError::Unusable(key.into(), error.to_string());
+        Ok(Self { current, tickets: aws_lc_rs::Ticketer::new().map_err(no_tickets)? })
     }
 
     /// Reads them again; handshakes from now on show what is there now.
@@ -76,6 +85,10 @@ impl Certificates {
             .with_cert_resolver(Arc::new(Shown(Arc::clone(&self.current))));
         config.alpn_protocols = protocols.iter().map(|protocol| protocol.to_vec()).collect();
         config.max_early_data_size = 0;
+        // Who comes again saves both sides the signature; the server keeps nothing for it but a key that changes.
+        config.ticketer = Arc::clone(&self.tickets);
+        config.send_tls13_tickets = 1;
+        config.session_storage = Arc::new(NoServerSessionStorage {});
         Ok(config)
     }
 }

@@ -152,6 +152,17 @@ fn dropped(page: &mut Page<'_>, Facts { totals, hit_log, queues, workers, refuse
     page.gauge("qalqan_tcp_connections_limit", "How many there may be", queues.max_connections as f64)?;
     let closed = totals.query(Counter::ConnectionRefused);
     page.counter("qalqan_tcp_connections_refused", "DNS connections closed at once because of a limit", closed)?;
+    let handshakes = [
+        ("done", Counter::HandshakeDone),
+        ("failed", Counter::HandshakeFailed),
+        ("late", Counter::HandshakeLate),
+        ("pushed_out", Counter::HandshakePushedOut),
+    ];
+    let handshakes = handshakes.map(|(outcome, counter)| ([("outcome", outcome)], totals.query(counter)));
+    page.counters("qalqan_tls_handshakes", "TLS handshakes over TCP by what came of them", handshakes)?;
+    let missing = totals.query(Counter::ProxyHeaderMissing);
+    let help = "Connections and datagrams from front ends without a PROXY header of version 2";
+    page.counter("qalqan_proxy_headers_missing", help, missing)?;
     let (all, stuck) = *workers;
     page.gauge("qalqan_udp_workers", "Threads that answer UDP", all as f64)?;
     page.gauge("qalqan_udp_workers_stuck", "Of these, do not move", stuck as f64)?;
