@@ -172,6 +172,8 @@ pub struct Server {
     pub tcp: Vec<SocketAddr>,
     /// Addresses of the admin listener, likewise.
     pub http: Vec<SocketAddr>,
+    /// Those of encrypted transports, with what is spoken there.
+    pub encrypted: Vec<(String, SocketAddr)>,
 }
 
 impl Server {
@@ -210,7 +212,8 @@ impl Server {
                 Some("udp") => server.udp.push(address),
                 Some("tcp") => server.tcp.push(address),
                 Some("http") => server.http.push(address),
-                other => panic!("transport {other:?}"),
+                Some(other) => server.encrypted.push((other.to_owned(), address)),
+                None => panic!("an address without transport: {entry}"),
             }
         }
         server
@@ -240,7 +243,16 @@ impl Server {
             }
         });
         let folder = Arc::clone(folder);
-        Self { child, stderr, reader: Some(reader), folder, udp: Vec::new(), tcp: Vec::new(), http: Vec::new() }
+        Self {
+            child,
+            stderr,
+            reader: Some(reader),
+            folder,
+            udp: Vec::new(),
+            tcp: Vec::new(),
+            http: Vec::new(),
+            encrypted: Vec::new(),
+        }
     }
 
     /// What it has said so far.
