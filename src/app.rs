@@ -1,5 +1,6 @@
 //! Composition: build everything in order, run, drain. No logic of its own.
 
+mod certificates;
 mod counters;
 mod host;
 mod observe;
@@ -180,6 +181,7 @@ async fn run(settings: Settings) -> Result<(), Vec<AppError>> {
     let mut target = publisher;
     let (runner, fetch) = fetch::Runner::new(settings.fetched(), Some(told_of_fetches(Arc::clone(&audit))));
     target.tell_fetches(fetch.clone());
+    certificates.iter().for_each(|certificates| target.keep_certificates(Arc::clone(certificates)));
     let status = format!("answering on {summary}");
     tracing::info!(version = env!("CARGO_PKG_VERSION"), "{status}");
     target.status(&status, reload::Phase::Ready);
@@ -205,6 +207,7 @@ async fn run(settings: Settings) -> Result<(), Vec<AppError>> {
         operators: operators.clone(),
         fetch: fetch.clone(),
         load: serving.load(),
+        certificates,
         max_connections: settings.server.tcp.max_connections,
         beats: serving.pulse(),
     });
@@ -330,8 +333,9 @@ fn build(settings: &Settings) -> Result<Parts, Vec<AppError>> {
     };
     let stats = Arc::new(Stats::default());
     let now = Now::read().seconds();
+    let designated = host::designated(settings, bound.addresses(), certificates.as_ref());
     let (publisher, engine) =
-        Publisher::new(settings, bound.addresses(), &loaded, now, Arc::clone(&stats), &told.hits)?;
+        Publisher::new(settings, bound.addresses(), designated, &loaded, now, Arc::clone(&stats), &told.hits)?;
     let certificates = certificates.map(Arc::new);
     Ok(Parts { bound, certificates, http, control, audit, told, loader, loaded, publisher, engine, stats })
 }

@@ -11,7 +11,9 @@ use std::time::Duration;
 use crate::config::Settings;
 use crate::event::Transport;
 use crate::local::Designated;
+use crate::name::Name;
 use crate::policy::Host;
+use crate::serve::Certificates;
 use crate::wire::{Cookies, Secret};
 
 /// A larger file holds no two secrets.
@@ -75,12 +77,19 @@ fn read(path: &Path) -> Result<Cookies, SecretError> {
     }
 }
 
-/// The encrypted listeners at their addresses, as clients shall know them.
-pub(super) fn designated(settings: &Settings, bound: &[(Transport, SocketAddr)]) -> Option<Designated> {
+/// The encrypted listeners at their addresses, as clients shall know them: by the name set, else by the first that the
+/// certificate has.
+pub(super) fn designated(
+    settings: &Settings,
+    bound: &[(Transport, SocketAddr)],
+    certificates: Option<&Certificates>,
+) -> Option<Designated> {
     let tls = settings.server.tls.as_ref()?;
+    let names = certificates.map(|certificates| certificates.leaf().names).unwrap_or_default();
+    let mut names = names.iter().filter(|name| !name.starts_with('*')).filter_map(|name| Name::parse(name).ok());
     let of = |transport| bound.iter().filter(|(of, _)| *of == transport).map(|&(_, address)| address).collect();
     Some(Designated {
-        name: tls.name.clone(),
+        name: tls.name.clone().or_else(|| names.next()),
         dot: of(Transport::Dot),
         doh: of(Transport::Doh),
         doh3: of(Transport::Doh3),

@@ -16,13 +16,15 @@ use crate::limit::{self, Acl};
 use crate::local::{self, Designated, Local};
 use crate::policy::{Answer, Host, ListPolicy};
 use crate::reload::{self, Group, Loaded, Phase, Published, Target};
+use crate::serve::Certificates;
 use crate::set::Part;
 use crate::snapshot::{Canary, Snapshot};
 use crate::stats::Stats;
 use crate::system;
 use crate::upstream::{self, Upstream};
-use crate::util::{Handover, UnixTime};
+use crate::util::{Handover, Now, UnixTime};
 
+use super::certificates::Keeper;
 use super::{AppError, host};
 
 /// The publishing side of everything that is swapped.
@@ -41,6 +43,7 @@ pub struct Publisher {
     reviewer: Arc<Reviewer>,
     cache: Option<Arc<Cache>>,
     fetch: Option<fetch::Handle>,
+    certificates: Option<Keeper>,
 }
 
 /// Says in the log what somebody should look at in the lists; off the publish path, one at a time.
@@ -86,6 +89,7 @@ impl Publisher {
     pub fn new(
         settings: &Settings,
         bound: &[(Transport, SocketAddr)],
+        designated: Option<Designated>,
         loaded: &Loaded,
         now: UnixTime,
         stats: Arc<Stats>,
@@ -94,7 +98,6 @@ impl Publisher {
         let mut errors = Vec::new();
         // No upstream must be one of them.
         let own: Vec<_> = bound.iter().map(|&(_, address)| address).collect();
-        let designated = host::designated(settings, bound);
         let local = local(settings, designated.as_ref()).map_err(|error| errors.push(error)).ok();
         let host =
             host::host(settings, settings.server.tcp.idle).map_err(|error| errors.push(AppError::Cookies(error))).ok();
@@ -129,6 +132,7 @@ impl Publisher {
             reviewer,
             cache,
             fetch: None,
+            certificates: None,
         };
         Ok((publisher, engine))
     }
@@ -136,6 +140,11 @@ impl Publisher {
     /// Who is told when other lists are to be fetched.
     pub fn tell_fetches(&mut self, fetch: fetch::Handle) {
         self.fetch = Some(fetch);
+    }
+
+    /// What is to be read again when its files change.
+    pub fn keep_certificates(&mut self, certificates: Arc<Certificates>) {
+        self.certificates = Some(Keeper::new(certificates));
     }
 
     /// What is in force.
@@ -218,6 +227,12 @@ impl Target for Publisher {
         let snapshot = self.snapshots.load().at(self.next_generation(), now);
         self.swap(snapshot, now);
         self.published
+    }
+
+    fn reread(&mut self, settings: &Settings, asked: bool) {
+        if let (Some(keeper), Some(tls)) = (&mut self.certificates, &settings.server.tls) {
+            keeper.reread(tls, asked, Now::read().seconds());
+        }
     }
 
     fn tried(&self, list: &str) -> u64 {

@@ -261,9 +261,9 @@ fn clients_find_dns_over_tls_and_its_answers_are_padded() {
     folder.write("key.pem", pair.signing_key.serialize_pem());
     let setup = Setup::new(mock.address())
         .list("block", "block.txt", "")
-        .more("[tls]\ncertificate = \"cert.pem\"\nkey = \"key.pem\"\nname = \"dns.example\"\ndot = [\"127.0.0.1:0\"]");
+        .more("[tls]\ncertificate = \"cert.pem\"\nkey = \"key.pem\"\ndot = [\"127.0.0.1:0\"]");
     let server = Server::start(&folder, &setup);
-    let (_, dot) = server.encrypted.iter().find(|(transport, _)| transport == "dot").expect("DoT is served");
+    let dot = server.dot[0];
     for owner in ["_dns.resolver.arpa", "_dns.dns.example"] {
         let reply = server.ask(&Ask::new(owner, rtype::SVCB).edns());
         let service = format!("1 dns.example. alpn=\"dot\" port=\"{}\" ipv4hint=\"127.0.0.1\"", dot.port());
@@ -283,13 +283,13 @@ fn clients_find_dns_over_tls_and_its_answers_are_padded() {
     for (name, address) in
         [("blocked.example", "0.0.0.0"), ("free.example", "198.51.100.7"), ("free.example", "198.51.100.7")]
     {
-        let Some(text) = run("kdig", *dot, &["+tls", "+padding", name, "A"]) else { return };
+        let Some(text) = run("kdig", dot, &["+tls", "+padding", name, "A"]) else { return };
         shows(&text, &[address, "PADDING:", "Received 468 B"]);
-        let text = run("kdig", *dot, &["+tls", "+nopadding", name, "A"]).expect("it ran before");
+        let text = run("kdig", dot, &["+tls", "+nopadding", name, "A"]).expect("it ran before");
         shows(&text, &[address]);
         assert!(!text.contains("PADDING:"), "{text}");
     }
-    let Some(text) = run("dig", *dot, &["+tls", "+keepalive", "+padding=128", "+cookie", "free.example", "A"]) else {
+    let Some(text) = run("dig", dot, &["+tls", "+keepalive", "+padding=128", "+cookie", "free.example", "A"]) else {
         return;
     };
     shows(&text, &["TCP KEEPALIVE: 10.0 secs", "(good)", "PAD", "MSG SIZE  rcvd: 468"]);

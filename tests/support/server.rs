@@ -170,10 +170,16 @@ pub struct Server {
     pub udp: Vec<SocketAddr>,
     /// TCP addresses, likewise.
     pub tcp: Vec<SocketAddr>,
+    /// DNS over TLS.
+    pub dot: Vec<SocketAddr>,
+    /// DNS over HTTPS.
+    pub doh: Vec<SocketAddr>,
+    /// DNS over HTTPS, by HTTP/3.
+    pub doh3: Vec<SocketAddr>,
+    /// DNS over QUIC.
+    pub doq: Vec<SocketAddr>,
     /// Addresses of the admin listener, likewise.
     pub http: Vec<SocketAddr>,
-    /// Those of encrypted transports, with what is spoken there.
-    pub encrypted: Vec<(String, SocketAddr)>,
 }
 
 impl Server {
@@ -211,9 +217,12 @@ impl Server {
             match entry["transport"].as_str() {
                 Some("udp") => server.udp.push(address),
                 Some("tcp") => server.tcp.push(address),
+                Some("dot") => server.dot.push(address),
+                Some("doh") => server.doh.push(address),
+                Some("doh3") => server.doh3.push(address),
+                Some("doq") => server.doq.push(address),
                 Some("http") => server.http.push(address),
-                Some(other) => server.encrypted.push((other.to_owned(), address)),
-                None => panic!("an address without transport: {entry}"),
+                other => panic!("transport {other:?}"),
             }
         }
         server
@@ -250,8 +259,11 @@ impl Server {
             folder,
             udp: Vec::new(),
             tcp: Vec::new(),
+            dot: Vec::new(),
+            doh: Vec::new(),
+            doh3: Vec::new(),
+            doq: Vec::new(),
             http: Vec::new(),
-            encrypted: Vec::new(),
         }
     }
 
