@@ -4,6 +4,7 @@ mod admin;
 mod answer;
 mod canary;
 mod clickhouse;
+mod dnssec;
 mod fetch;
 mod gate;
 mod lists;
@@ -251,7 +252,8 @@ fn read(mut top: Table<'_>, path: &Path) -> Settings {
     let state_dir = top.text("state_dir", values::path).unwrap_or_else(|| STATE_DIR.into());
     let start_without_lists = top.flag("start_without_lists", false);
     let (server, limit) = sections::server(top.table("server"), folder);
-    let upstream = sections::upstream(top.table("upstream"), &server.listen);
+    let dnssec = dnssec::read(top.table("dnssec"), folder);
+    let upstream = sections::upstream(top.table("upstream"), &server.listen, folder, dnssec);
     let cache = sections::cache(top.table("cache"));
     let local = sections::local(&mut top, folder);
     let answer = answer::read(top.table("answer"), &answer::defaults());
