@@ -202,7 +202,8 @@ impl Roots {
             return Ok(Step::End { code: metadata.response_code, answers, authorities });
         }
         let alias = response.answers.iter().filter(|record| record.name == *name);
-        let target = alias.filter_map(|record| if let RData::CNAME(to) = &record.data { Some(to.0.clone()) } else { None });
+        let target =
+            alias.filter_map(|record| if let RData::CNAME(to) = &record.data { Some(to.0.clone()) } else { None });
         let target = target.last().ok_or(Failure::Useless)?;
         // What hickory has found at its other end is asked for again, and comes from its memory.
         let ours = |record: &Record| record.name == *name || record.name.zone_of(name);
@@ -300,8 +301,11 @@ mod tests {
     fn hints_are_read_and_those_without_addresses_refused() {
         let folder = tempfile::tempdir().expect("a folder");
         let path = folder.path().join("hints");
-        fs::write(&path, "; comment\n. 3600000 NS A.ROOT.\nA.ROOT. 3600000 A 198.41.0.4 ; old\nA.ROOT. AAAA 2001:db8::1\n")
-            .expect("written");
+        fs::write(
+            &path,
+            "; comment\n. 3600000 NS A.ROOT.\nA.ROOT. 3600000 A 198.41.0.4 ; old\nA.ROOT. AAAA 2001:db8::1\n",
+        )
+        .expect("written");
         let expected: [IpAddr; 2] = ["198.41.0.4".parse().expect("one"), "2001:db8::1".parse().expect("one")];
         assert_eq!(hints(&path).expect("hints"), expected);
         fs::write(&path, ". 3600000 NS A.ROOT.\n").expect("written");

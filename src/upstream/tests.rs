@@ -24,7 +24,9 @@ fn to(servers: Vec<Server>) -> Arc<Upstream> {
         zones: Vec::new(),
         timeout: Duration::from_secs(2),
         max_in_flight: 2_000,
-        mix_case: false, recursion: None, dnssec: DnssecSettings::default(),
+        mix_case: false,
+        recursion: None,
+        dnssec: DnssecSettings::default(),
     })
 }
 
@@ -151,7 +153,15 @@ async fn silence_everywhere_is_slow() {
     let mock = Mock::start(|_| Say::Silence);
     let timeout = Duration::from_millis(400);
     let servers = vec![Server::Udp(mock.address())];
-    let upstream = with(Settings { servers, zones: Vec::new(), timeout, max_in_flight: 10, mix_case: false, recursion: None, dnssec: DnssecSettings::default() });
+    let upstream = with(Settings {
+        servers,
+        zones: Vec::new(),
+        timeout,
+        max_in_flight: 10,
+        mix_case: false,
+        recursion: None,
+        dnssec: DnssecSettings::default(),
+    });
     assert_eq!(upstream.ask(ask("a.example", RecordType::A)).await, Err(Failure::Slow));
     assert!(mock.count("a.example") >= 2, "a lost datagram is sent again");
     let over_tcp = with(Settings {
@@ -159,7 +169,9 @@ async fn silence_everywhere_is_slow() {
         zones: Vec::new(),
         timeout,
         max_in_flight: 10,
-        mix_case: false, recursion: None, dnssec: DnssecSettings::default(),
+        mix_case: false,
+        recursion: None,
+        dnssec: DnssecSettings::default(),
     });
     assert_eq!(over_tcp.ask(ask("b.example", RecordType::A)).await, Err(Failure::Slow));
     assert_eq!(mock.count("b.example"), 1, "a stream loses nothing");
@@ -229,8 +241,15 @@ async fn a_thousand_at_once_over_udp() {
     // Much patience: the mock's socket buffer may lose some of such a burst, and this is not about speed.
     let timeout = Duration::from_secs(40);
     let servers = vec![Server::Udp(mock.address())];
-    let upstream =
-        Arc::new(with(Settings { servers, zones: Vec::new(), timeout, max_in_flight: 1_000, mix_case: false, recursion: None, dnssec: DnssecSettings::default() }));
+    let upstream = Arc::new(with(Settings {
+        servers,
+        zones: Vec::new(),
+        timeout,
+        max_in_flight: 1_000,
+        mix_case: false,
+        recursion: None,
+        dnssec: DnssecSettings::default(),
+    }));
     ask_many(&upstream, 1_000).await;
     let asked = mock.asked();
     let mut ids: Vec<_> = asked.iter().map(|asked| asked.id).collect();
@@ -272,7 +291,9 @@ async fn letter_case_is_mixed_and_a_server_that_loses_it_is_asked_over_tcp_and_t
         zones: Vec::new(),
         timeout: Duration::from_secs(2),
         max_in_flight: 10,
-        mix_case: true, recursion: None, dnssec: DnssecSettings::default(),
+        mix_case: true,
+        recursion: None,
+        dnssec: DnssecSettings::default(),
     };
     let upstream = with(settings);
     // Long names: that chance leaves all letters small does not happen.
@@ -354,7 +375,9 @@ async fn too_many_different_questions_are_turned_away_and_counted() {
         zones: Vec::new(),
         timeout: Duration::from_secs(2),
         max_in_flight: 2,
-        mix_case: false, recursion: None, dnssec: DnssecSettings::default(),
+        mix_case: false,
+        recursion: None,
+        dnssec: DnssecSettings::default(),
     });
     let (a, b, c, again) = tokio::join!(
         upstream.ask(ask("a.example", RecordType::A)),
@@ -380,7 +403,9 @@ async fn the_longest_zone_wins() {
         zones: vec![zone("corp.example", &corp), zone("lab.corp.example", &lab)],
         timeout: Duration::from_secs(2),
         max_in_flight: 10,
-        mix_case: false, recursion: None, dnssec: DnssecSettings::default(),
+        mix_case: false,
+        recursion: None,
+        dnssec: DnssecSettings::default(),
     });
     for (name, mock) in [
         ("example", &all),
@@ -414,7 +439,9 @@ fn settings_that_cannot_work_are_refused() {
         zones: Vec::new(),
         timeout: Duration::from_secs(2),
         max_in_flight: 1,
-        mix_case: false, recursion: None, dnssec: DnssecSettings::default(),
+        mix_case: false,
+        recursion: None,
+        dnssec: DnssecSettings::default(),
     };
     let refused = |servers| Upstream::new(&settings(servers), &[own]).err();
     assert_eq!(refused(Vec::new()), Some(UpstreamError::NoServers(None)));

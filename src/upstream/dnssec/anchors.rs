@@ -83,6 +83,12 @@ impl Anchors {
         if anchors.is_empty() { Err(AnchorError::Empty(path.into())) } else { Ok(Self(anchors)) }
     }
 
+    /// A single one, for tests.
+    #[cfg(test)]
+    pub fn one(zone: Name, signer: Signer) -> Self {
+        Self(HashMap::from([(zone, vec![signer])]))
+    }
+
     /// What vouches for the keys of `zone`.
     pub fn of(&self, zone: &Name) -> Option<&[Signer]> {
         self.0.get(zone).map(Vec::as_slice)

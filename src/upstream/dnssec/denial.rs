@@ -39,6 +39,15 @@ pub struct Proofs<'a> {
     hashing: Option<(u16, Vec<u8>)>,
 }
 
+/// What is at a name without a record of its own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Gap {
+    /// Nothing.
+    Nothing,
+    /// An empty name: others are below it.
+    Empty,
+}
+
 /// From this name to the next there is none.
 #[derive(Debug)]
 struct Nsec {
@@ -115,17 +124,23 @@ impl<'a> Proofs<'a> {
             return (!nxdomain).then(|| no_data(&nsec.types, name, qtype)).flatten();
         }
         let nsec = self.plain.iter().find(|nsec| nsec.covers(name, self.zone))?;
-        // What lies between is an empty name if the next one is below it.
-        if nsec.next.is_at_or_below(name) {
+        if self.gap(name)? == Gap::Empty {
             return (!nxdomain).then_some(Denial::NoData { delegation: false });
         }
         let wildcard = star(&suffix(name, nsec.closest(name)))?;
         if nxdomain {
-            let covered = self.plain.iter().any(|nsec| nsec.covers(&wildcard, self.zone));
-            return covered.then_some(Denial::NxDomain);
+            return (self.gap(&wildcard)? == Gap::Nothing).then_some(Denial::NxDomain);
         }
-        let at = self.plain.iter().find(|nsec| nsec.owner == wildcard)?;
+        let Some(at) = self.plain.iter().find(|nsec| nsec.owner == wildcard) else {
+            return (self.gap(&wildcard)? == Gap::Empty).then_some(Denial::NoData { delegation: false });
+        };
         no_data(&at.types, &wildcard, qtype).map(|_| Denial::NoData { delegation: false })
+    }
+
+    /// What a record that covers `name` says of it.
+    fn gap(&self, name: &Name) -> Option<Gap> {
+        let nsec = self.plain.iter().find(|nsec| nsec.covers(name, self.zone))?;
+        Some(if nsec.next.is_at_or_below(name) { Gap::Empty } else { Gap::Nothing })
     }
 
     /// By NSEC3.

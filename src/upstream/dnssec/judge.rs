@@ -35,12 +35,7 @@ pub struct Part {
 }
 
 /// Judges the answer to `ask`.
-pub async fn judge(
-    chain: &Chain,
-    cx: &Context<'_>,
-    ask: &Ask,
-    message: &Message,
-) -> Result<Judgement, Stop> {
+pub async fn judge(chain: &Chain, cx: &Context<'_>, ask: &Ask, message: &Message) -> Result<Judgement, Stop> {
     // Other response codes say that there is no answer, which needs no proof; signatures themselves have none.
     if !matches!(message.rcode, rcode::NOERROR | rcode::NXDOMAIN) || ask.qtype == rtype::RRSIG {
         return Ok(Judgement::Insecure);
@@ -167,7 +162,8 @@ impl Judge<'_> {
                 Ok(())
             }
             Standing::Secure(_) => {
-                let unsigned = self.message.authority().iter().any(|set| set.rtype == rtype::NSEC || set.rtype == rtype::NSEC3);
+                let unsigned =
+                    self.message.authority().iter().any(|set| set.rtype == rtype::NSEC || set.rtype == rtype::NSEC3);
                 let code = if unsigned { Why::RRSIGS_MISSING } else { Why::NSEC_MISSING };
                 Err(Stop::Bogus(Why::new(code, "nothing signed proves that there is no", name, "of this type")))
             }
@@ -192,12 +188,10 @@ impl Judge<'_> {
         let mut wrong = None;
         for signer in signers {
             match self.chain.standing(self.cx, signer).await? {
-                Standing::Secure(keys) if keys.zone == *signer => {
-                    match keys.verify(set, self.cx.now, self.cx.work) {
-                        Ok(good) => return Ok(Some((keys, good))),
-                        Err(why) => wrong = Some(why),
-                    }
-                }
+                Standing::Secure(keys) if keys.zone == *signer => match keys.verify(set, self.cx.now, self.cx.work) {
+                    Ok(good) => return Ok(Some((keys, good))),
+                    Err(why) => wrong = Some(why),
+                },
                 Standing::Secure(_) => {
                     let why = Why::new(Why::DNSKEY_MISSING, "signature of", &set.owner, "is by what is no zone");
                     wrong.get_or_insert(why);
@@ -205,10 +199,12 @@ impl Judge<'_> {
                 Standing::Insecure => {}
             }
         }
-        match (self.chain.standing(self.cx, of).await?, wrong) {
-            (Standing::Insecure, _) => Ok(None),
-            (Standing::Secure(_), Some(why)) => Err(Stop::Bogus(why)),
-            (Standing::Secure(_), None) => {
+        if let Some(why) = wrong {
+            return Err(Stop::Bogus(why));
+        }
+        match self.chain.standing(self.cx, of).await? {
+            Standing::Insecure => Ok(None),
+            Standing::Secure(_) => {
                 Err(Stop::Bogus(Why::new(Why::RRSIGS_MISSING, "", &set.owner, "is not signed, but its zone is")))
             }
         }

@@ -242,7 +242,8 @@ impl<'a> Record<'a> {
     /// Adds it to the set it belongs to. `None` if there are too many.
     fn join(self, sets: &mut Vec<Set>, left: &mut usize) -> Option<()> {
         let (owner, data) = (self.lower()?, self.full()?);
-        let known = sets.iter_mut().find(|set| set.rtype == self.rtype && set.class == self.class && set.owner == owner);
+        let known =
+            sets.iter_mut().find(|set| set.rtype == self.rtype && set.class == self.class && set.owner == owner);
         match known {
             Some(set) => {
                 set.ttl = set.ttl.min(self.ttl);
