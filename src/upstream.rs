@@ -248,7 +248,8 @@ impl Upstream {
     pub fn new(settings: &Settings, own: &[SocketAddr]) -> Result<Self, UpstreamError> {
         let datagrams = Datagrams::new();
         let mut known = Known::new(&datagrams, settings.mix_case);
-        let roots = settings.recursion.as_ref().map(|recursion| recurse::Roots::new(recursion, settings.mix_case));
+        let roots = settings.recursion.as_ref();
+        let roots = roots.map(|recursion| recurse::Roots::new(recursion, settings.timeout, settings.mix_case));
         let roots = roots.transpose().map_err(UpstreamError::Recursion)?.map(Arc::new);
         let everywhere = if roots.is_some() { Arc::from([]) } else { known.group(&settings.servers, own, None)? };
         let mut zones = HashMap::new();

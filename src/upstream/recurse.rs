@@ -1,6 +1,8 @@
 //! Resolution from the root, by hickory's recursor. What it does well and where it falls short stands in
 //! docs/recursion.md; what can be put right from outside is put right here.
 
+mod servers;
+
 use std::fmt;
 use std::fs;
 use std::io;
@@ -13,12 +15,12 @@ use std::time::{Duration, Instant};
 use hickory_proto::op::{Message, MessageType, OpCode, Query, ResponseCode};
 use hickory_proto::rr::{DNSClass, Name as ProtoName, RData, Record, RecordType};
 use hickory_proto::serialize::binary::{BinDecodable, BinDecoder};
-use hickory_resolver::net::runtime::TokioRuntimeProvider;
 use hickory_resolver::recursor::{DnssecPolicy, Recursor, RecursorError, RecursorOptions};
 
 use super::merge::Outcome;
 use super::{Ask, Failure, Reply};
 use crate::wire;
+use servers::Servers;
 
 /// Root servers and their addresses, as IANA publishes them (named.root of 2023-11-28).
 const ROOTS: [&str; 26] = [
@@ -57,6 +59,8 @@ const ANSWERS: u64 = 20_000;
 const ZONES: usize = 10_000;
 /// Steps of one resolution. A reverse lookup of IPv6 has 34 labels, and each may be a step.
 const DEPTH: u8 = 64;
+/// Servers that may be silent before the time of a question is over.
+const SERVERS: u32 = 4;
 /// Aliases followed.
 const ALIASES: usize = 12;
 
@@ -117,12 +121,12 @@ impl std::error::Error for RecursionError {}
 
 /// Resolves from the root.
 pub(super) struct Roots {
-    recursor: Recursor<TokioRuntimeProvider>,
+    recursor: Recursor<Servers>,
 }
 
 impl Roots {
-    /// Asks nobody yet.
-    pub(super) fn new(settings: &RecursionSettings, mix_case: bool) -> Result<Self, RecursionError> {
+    /// Asks nobody yet. A question may take `limit`.
+    pub(super) fn new(settings: &RecursionSettings, limit: Duration, mix_case: bool) -> Result<Self, RecursionError> {
         let roots = match &settings.root_hints {
             Some(path) => hints(path)?,
             None => ROOTS.iter().filter_map(|text| text.parse().ok()).collect(),
@@ -138,7 +142,7 @@ impl Roots {
         options.deny_answers = networks(&settings.deny_answers);
         // Signatures are fetched and handed on; who validates is `dnssec`.
         let policy = DnssecPolicy::ValidationDisabled;
-        let recursor = Recursor::new(&roots, policy, None, options, TokioRuntimeProvider::default());
+        let recursor = Recursor::new(&roots, policy, None, options, Servers::new(limit / SERVERS));
         Ok(Self { recursor: recursor.map_err(|error| RecursionError::Refused(error.to_string()))? })
     }
 

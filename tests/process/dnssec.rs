@@ -4,6 +4,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use crate::support::client::{Ask, Reply, rcode, rtype};
+use crate::support::mock::{Mock, Say};
 use crate::support::server::{Folder, Server, Setup};
 use crate::support::zones::World;
 
@@ -47,6 +48,7 @@ const TABLE: &[(&str, u16, u16, usize, Is)] = &[
     ("www.plain.world", rtype::A, 0, 1, Insecure),
     ("nope.plain.world", rtype::A, rcode::NXDOMAIN, 0, Insecure),
     ("hashed.plain.world", rtype::A, 0, 2, Insecure),
+    (DEEP, rtype::A, 0, 1, Secure),
     ("nowhere", rtype::A, rcode::NXDOMAIN, 0, Secure),
     ("www.expired.world", rtype::A, 0, 1, Bogus(7)),
     ("www.early.world", rtype::A, 0, 1, Bogus(8)),
@@ -55,6 +57,9 @@ const TABLE: &[(&str, u16, u16, usize, Is)] = &[
     ("www.stripped.world", rtype::A, 0, 1, Bogus(9)),
     ("nope.expired.world", rtype::A, rcode::NXDOMAIN, 0, Bogus(7)),
 ];
+
+/// As many labels as reverse lookups of IPv6 have.
+const DEEP: &str = "1.2.3.4.5.6.7.8.9.a.b.c.d.e.f.g.h.i.j.k.l.m.n.o.p.q.r.s.t.u.v.wild.good.world";
 
 /// Keys of `[dnssec]` for a world.
 fn validating(anchor: &Path) -> String {
@@ -180,11 +185,6 @@ fn names_are_resolved_from_the_root_and_validated() {
     let setup = Setup::new("127.0.0.1:9".parse().expect("an address")).upstream(&recursing(&world));
     let server = Server::start(&folder, &setup.more(&validating(&world.anchor())));
     go_through(&server, true);
-    // Delegations that lead to each other, and aliases.
-    for name in ["www.left.world", "round.good.world"] {
-        let reply = server.ask(&Ask::new(name, rtype::A).edns());
-        assert_eq!(reply.rcode, rcode::SERVFAIL, "{reply:?}");
-    }
     let said = server.stderr();
     assert!(!said.contains("world"), "query data in the log: {said}");
 }
@@ -196,9 +196,39 @@ fn names_are_resolved_from_the_root() {
     let setup = Setup::new("127.0.0.1:9".parse().expect("an address")).upstream(&recursing(&world));
     let server = Server::start(&folder, &setup);
     go_through(&server, false);
-    // One of two servers knows nothing, or is not there.
-    for name in ["www.lame.world", "www.dead.world"] {
-        let reply = server.ask(&Ask::new(name, rtype::A).edns());
-        eprintln!("{name}: {reply:?}");
+    // One of two servers knows nothing, or is not there: the other one is asked, each time and in time.
+    for name in ["www", "self", "plain", "hashed", "any.wild", "there.is.more"] {
+        for zone in ["lame", "dead"] {
+            let reply = server.ask(&Ask::new(&format!("{name}.{zone}.world"), rtype::A).edns());
+            assert!(reply.rcode == 0 && !reply.answers.is_empty(), "{name}.{zone}: {reply:?}");
+        }
     }
+    // Delegations that lead to each other, and aliases: an end all the same.
+    for name in ["www.left.world", "round.good.world"] {
+        let reply = server.ask(&Ask::new(name, rtype::A).edns());
+        assert_eq!(reply.rcode, rcode::SERVFAIL, "{reply:?}");
+    }
+}
+
+#[test]
+fn recursion_keeps_away_from_private_networks() {
+    let Some(world) = World::start() else { return };
+    let mock = Mock::start(|_| Say::A([192, 0, 2, 77]));
+    let zone = format!("[[upstream.zone]]\nname = \"corp.world\"\nservers = [\"udp://{}\"]", mock.address());
+    let setup = |more: &str| {
+        let hints =
+            format!("mode = \"recurse\"\n{zone}\n[upstream.recursion]\nroot_hints = {:?}\n{more}", world.hints());
+        Setup::new("127.0.0.1:9".parse().expect("an address")).upstream(&hints)
+    };
+    // Name servers with private addresses are nobody's whom the root knows.
+    let server = Server::start(&Folder::new(), &setup(""));
+    let reply = server.a("www.good.world");
+    assert_eq!(reply.rcode, rcode::SERVFAIL, "{reply:?}");
+    assert!(server.a("www.corp.world").is_address("192.0.2.77"), "a zone with servers of its own is forwarded");
+    drop(server);
+    let more = "allow_servers = [\"127.53.0.0/16\"]\ndeny_answers = [\"192.0.2.0/29\"]";
+    let server = Server::start(&Folder::new(), &setup(more));
+    assert!(server.a("any.wild.good.world").is_address("192.0.2.8"));
+    let reply = server.a("www.good.world");
+    assert!(reply.answers.is_empty(), "{reply:?}");
 }
