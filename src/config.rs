@@ -4,6 +4,7 @@ mod admin;
 mod answer;
 mod canary;
 mod clickhouse;
+mod dnssec;
 mod fetch;
 mod gate;
 mod host;
@@ -271,7 +272,8 @@ fn read(mut top: Table<'_>, path: &Path) -> Settings {
     let start_without_lists = top.flag("start_without_lists", false);
     let (mut server, limit, host) = sections::server(top.table("server"), folder);
     server.tls = tls::read(top.table("tls"), folder, &server.listen);
-    let upstream = sections::upstream(top.table("upstream"), &server.listen);
+    let dnssec = dnssec::read(top.table("dnssec"), folder);
+    let upstream = sections::upstream(top.table("upstream"), &server.listen, folder, dnssec);
     let cache = sections::cache(top.table("cache"));
     let local = sections::local(&mut top, folder);
     let answer = answer::read(top.table("answer"), &answer::defaults());

@@ -7,12 +7,14 @@
 //! and who is asked when is decided in `race` and `health`.
 
 mod datagrams;
+mod dnssec;
 mod health;
 mod latency;
 mod link;
 mod merge;
 mod question;
 mod race;
+mod recurse;
 mod system;
 #[cfg(test)]
 mod tests;
@@ -28,8 +30,10 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
+pub use dnssec::{AnchorError, DnssecSettings, Validations};
 pub use health::{Fault, ServerHealth, ServerState};
 pub use latency::LatencyCounts;
+pub use recurse::{Network, RecursionError, RecursionSettings};
 
 use crate::name::Name;
 use datagrams::Datagrams;
@@ -70,6 +74,10 @@ pub struct Settings {
     pub max_in_flight: usize,
     /// Letters of names are sent over UDP in random case, and replies must keep it: more for an attacker to guess.
     pub mix_case: bool,
+    /// What is in no zone above is resolved from the root, and `servers` are not asked.
+    pub recursion: Option<RecursionSettings>,
+    /// Whether answers are validated.
+    pub dnssec: DnssecSettings,
 }
 
 /// A question to the upstreams. RD is always set, and AD too, so that the reply says whether the server validated it
@@ -160,6 +168,10 @@ pub enum UpstreamError {
         /// What hickory said.
         reason: String,
     },
+    /// The trust anchors cannot be used.
+    Anchors(AnchorError),
+    /// Resolution from the root cannot begin.
+    Recursion(RecursionError),
 }
 
 impl fmt::Display for UpstreamError {
@@ -181,6 +193,8 @@ impl fmt::Display for UpstreamError {
             Self::NoServers(None) => f.write_str("[upstream] has no servers; name at least one"),
             Self::NoServers(Some(zone)) => write!(f, "[[upstream.zone]] {zone} has no servers; name at least one"),
             Self::Connections { reason } => write!(f, "cannot prepare upstream connections: {reason}"),
+            Self::Anchors(error) => write!(f, "[dnssec] trust_anchor: {error}"),
+            Self::Recursion(error) => write!(f, "[upstream.recursion]: {error}"),
         }
     }
 }
@@ -204,6 +218,8 @@ pub struct Counts {
     pub attacked: u64,
     /// Different questions under way right now.
     pub in_flight: usize,
+    /// Answers by what validation said of them; zeros if nothing is validated.
+    pub validations: Validations,
 }
 
 /// The upstream servers. Needs a tokio runtime with I/O and time from the first [`Upstream::ask`] on.
@@ -214,6 +230,9 @@ pub struct Upstream {
     timeout: Duration,
     pending: Arc<Pending>,
     datagrams: Datagrams,
+    roots: Option<Arc<recurse::Roots>>,
+    validator: Option<dnssec::Validator>,
+    validating: Arc<Pending>,
     asked: AtomicU64,
     merged: AtomicU64,
     busy: AtomicU64,
@@ -229,13 +248,21 @@ impl Upstream {
     pub fn new(settings: &Settings, own: &[SocketAddr]) -> Result<Self, UpstreamError> {
         let datagrams = Datagrams::new();
         let mut known = Known::new(&datagrams, settings.mix_case);
-        let everywhere = known.group(&settings.servers, own, None)?;
+        let roots = settings.recursion.as_ref();
+        let roots = roots.map(|recursion| recurse::Roots::new(recursion, settings.timeout, settings.mix_case));
+        let roots = roots.transpose().map_err(UpstreamError::Recursion)?.map(Arc::new);
+        let everywhere = if roots.is_some() { Arc::from([]) } else { known.group(&settings.servers, own, None)? };
         let mut zones = HashMap::new();
         for zone in &settings.zones {
             zones.insert(zone.name.clone(), known.group(&zone.servers, own, Some(&zone.name))?);
         }
+        let forwarded: Vec<_> = settings.zones.iter().map(|zone| zone.name.clone()).collect();
+        let validator = dnssec::Validator::new(&settings.dnssec, &forwarded).map_err(UpstreamError::Anchors)?;
         Ok(Self {
             servers: known.all,
+            roots,
+            validator,
+            validating: Arc::new(Pending::new(settings.max_in_flight)),
             datagrams,
             everywhere,
             zones,
@@ -248,11 +275,17 @@ impl Upstream {
         })
     }
 
-    /// Asks the servers for this name. A caller that goes away does not stop the others who wait for the same.
+    /// Asks the servers for this name, and validates what they say if that is wanted. A caller that goes away does not stop
+    /// the others who wait for the same.
     ///
     /// # Errors
     /// See [`Failure`]. A SERVFAIL or REFUSED all servers agree on is a [`Reply`], not a failure.
-    pub async fn ask(&self, ask: Ask) -> Result<Reply, Failure> {
+    pub async fn ask(self: &Arc<Self>, ask: Ask) -> Result<Reply, Failure> {
+        if self.validator.is_some() { dnssec::validated(self, ask).await } else { self.fetch(ask).await }
+    }
+
+    /// What the servers say.
+    async fn fetch(&self, ask: Ask) -> Result<Reply, Failure> {
         self.asked.fetch_add(1, Ordering::Relaxed);
         let outcome = match self.pending.join(&ask) {
             Joined::Full => {
@@ -264,7 +297,7 @@ impl Upstream {
                 waiting.outcome().await
             }
             Joined::Leading(lead) => {
-                let race = race::race(self.group_for(&ask.name), ask, self.timeout);
+                let race = self.way(ask);
                 let leading = async move {
                     let outcome = race.await;
                     lead.finish(&outcome);
@@ -295,6 +328,16 @@ impl Upstream {
             strange: strange.ignored,
             attacked: strange.attacked,
             in_flight: self.pending.len(),
+            validations: self.validator.as_ref().map(dnssec::Validator::counts).unwrap_or_default(),
+        }
+    }
+
+    /// The answer to come: from servers, or from the root on.
+    fn way(&self, ask: Ask) -> Pin<Box<dyn Future<Output = Outcome> + Send>> {
+        let group = self.group_for(&ask.name);
+        match &self.roots {
+            Some(roots) if group.is_empty() => Box::pin(Arc::clone(roots).ask(ask, self.timeout)),
+            _ => Box::pin(race::race(group, ask, self.timeout)),
         }
     }
 

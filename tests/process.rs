@@ -26,6 +26,8 @@ mod dig;
 mod doh;
 #[path = "process/doq.rs"]
 mod doq;
+#[path = "process/dnssec.rs"]
+mod dnssec;
 #[path = "process/fetch.rs"]
 mod fetch;
 #[path = "process/fetch_trust.rs"]

@@ -8,7 +8,8 @@ use tracing_subscriber::EnvFilter;
 use super::output::Style;
 
 /// Without `RUST_LOG`: what happened, in our words; the libraries only when something is wrong.
-const DEFAULT: &str = "info,hickory_server=warn,hickory_net=error,hickory_proto=warn,hickory_resolver=warn";
+/// hickory's resolver and its connections say "something is wrong" of every name that is not there, with the name.
+const DEFAULT: &str = "info,hickory_server=warn,hickory_net=off,hickory_proto=warn,hickory_resolver=off";
 
 /// Starts it; may be called once.
 pub(super) fn start() {

@@ -138,12 +138,18 @@ fn tcp(mut table: Table<'_>) -> serve::TcpSettings {
 }
 
 /// `[upstream]`; `listen` is what no server may be.
-pub(super) fn upstream(mut table: Table<'_>, listen: &[SocketAddr]) -> upstream::Settings {
+pub(super) fn upstream(
+    mut table: Table<'_>,
+    listen: &[SocketAddr],
+    folder: &Path,
+    dnssec: upstream::DnssecSettings,
+) -> upstream::Settings {
     let server = |text: &str| match values::server(text)? {
         Server::Udp(address) | Server::Tcp(address) if is_us(address, listen) => Err(ValueError::Ourselves),
         server => Ok(server),
     };
-    table.choice("mode", &[("forward", ())], ());
+    let recurse = table.choice("mode", &[("forward", false), ("recurse", true)], false);
+    let recursion = super::dnssec::recursion(table.table("recursion"), folder);
     let servers = table.texts("servers", 1..=MAX_SERVERS, server).unwrap_or_else(|| SERVERS.to_vec());
     let timeout = table.duration("timeout", TIMEOUT);
     let max_in_flight = table.count("max_in_flight", MAX_IN_FLIGHT);
@@ -159,7 +165,8 @@ pub(super) fn upstream(mut table: Table<'_>, listen: &[SocketAddr]) -> upstream:
         }
     }
     table.finish();
-    upstream::Settings { servers, zones, timeout, max_in_flight, mix_case }
+    let recursion = recurse.then_some(recursion);
+    upstream::Settings { servers, zones, timeout, max_in_flight, mix_case, recursion, dnssec }
 }
 
 /// `[cache]`

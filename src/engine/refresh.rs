@@ -76,7 +76,7 @@ impl Engine {
 }
 
 /// Asks once. A failure leaves what there is; the names in the answer are checked when somebody asks for it.
-async fn again(wanted: Wanted, cache: &Cache, epoch: u64, upstream: &Upstream) {
+async fn again(wanted: Wanted, cache: &Cache, epoch: u64, upstream: &Arc<Upstream>) {
     if let Ok(reply) = upstream.ask(wanted.ask.clone()).await {
         wanted.keep(&reply, cache, epoch);
     }

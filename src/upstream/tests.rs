@@ -14,22 +14,24 @@ use super::*;
 const ADDRESS: [u8; 4] = [192, 0, 2, 7];
 
 /// Over UDP to these, 2 s in all.
-fn over(mocks: &[&Mock]) -> Upstream {
+fn over(mocks: &[&Mock]) -> Arc<Upstream> {
     to(mocks.iter().map(|mock| Server::Udp(mock.address())).collect())
 }
 
-fn to(servers: Vec<Server>) -> Upstream {
+fn to(servers: Vec<Server>) -> Arc<Upstream> {
     with(Settings {
         servers,
         zones: Vec::new(),
         timeout: Duration::from_secs(2),
         max_in_flight: 2_000,
         mix_case: false,
+        recursion: None,
+        dnssec: DnssecSettings::default(),
     })
 }
 
-fn with(settings: Settings) -> Upstream {
-    Upstream::new(&settings, &[]).expect("these settings are good")
+fn with(settings: Settings) -> Arc<Upstream> {
+    Arc::new(Upstream::new(&settings, &[]).expect("these settings are good"))
 }
 
 fn ask(name: &str, qtype: RecordType) -> Ask {
@@ -151,7 +153,15 @@ async fn silence_everywhere_is_slow() {
     let mock = Mock::start(|_| Say::Silence);
     let timeout = Duration::from_millis(400);
     let servers = vec![Server::Udp(mock.address())];
-    let upstream = with(Settings { servers, zones: Vec::new(), timeout, max_in_flight: 10, mix_case: false });
+    let upstream = with(Settings {
+        servers,
+        zones: Vec::new(),
+        timeout,
+        max_in_flight: 10,
+        mix_case: false,
+        recursion: None,
+        dnssec: DnssecSettings::default(),
+    });
     assert_eq!(upstream.ask(ask("a.example", RecordType::A)).await, Err(Failure::Slow));
     assert!(mock.count("a.example") >= 2, "a lost datagram is sent again");
     let over_tcp = with(Settings {
@@ -160,6 +170,8 @@ async fn silence_everywhere_is_slow() {
         timeout,
         max_in_flight: 10,
         mix_case: false,
+        recursion: None,
+        dnssec: DnssecSettings::default(),
     });
     assert_eq!(over_tcp.ask(ask("b.example", RecordType::A)).await, Err(Failure::Slow));
     assert_eq!(mock.count("b.example"), 1, "a stream loses nothing");
@@ -229,8 +241,15 @@ async fn a_thousand_at_once_over_udp() {
     // Much patience: the mock's socket buffer may lose some of such a burst, and this is not about speed.
     let timeout = Duration::from_secs(40);
     let servers = vec![Server::Udp(mock.address())];
-    let upstream =
-        Arc::new(with(Settings { servers, zones: Vec::new(), timeout, max_in_flight: 1_000, mix_case: false }));
+    let upstream = Arc::new(with(Settings {
+        servers,
+        zones: Vec::new(),
+        timeout,
+        max_in_flight: 1_000,
+        mix_case: false,
+        recursion: None,
+        dnssec: DnssecSettings::default(),
+    }));
     ask_many(&upstream, 1_000).await;
     let asked = mock.asked();
     let mut ids: Vec<_> = asked.iter().map(|asked| asked.id).collect();
@@ -273,6 +292,8 @@ async fn letter_case_is_mixed_and_a_server_that_loses_it_is_asked_over_tcp_and_t
         timeout: Duration::from_secs(2),
         max_in_flight: 10,
         mix_case: true,
+        recursion: None,
+        dnssec: DnssecSettings::default(),
     };
     let upstream = with(settings);
     // Long names: that chance leaves all letters small does not happen.
@@ -355,6 +376,8 @@ async fn too_many_different_questions_are_turned_away_and_counted() {
         timeout: Duration::from_secs(2),
         max_in_flight: 2,
         mix_case: false,
+        recursion: None,
+        dnssec: DnssecSettings::default(),
     });
     let (a, b, c, again) = tokio::join!(
         upstream.ask(ask("a.example", RecordType::A)),
@@ -381,6 +404,8 @@ async fn the_longest_zone_wins() {
         timeout: Duration::from_secs(2),
         max_in_flight: 10,
         mix_case: false,
+        recursion: None,
+        dnssec: DnssecSettings::default(),
     });
     for (name, mock) in [
         ("example", &all),
@@ -415,6 +440,8 @@ fn settings_that_cannot_work_are_refused() {
         timeout: Duration::from_secs(2),
         max_in_flight: 1,
         mix_case: false,
+        recursion: None,
+        dnssec: DnssecSettings::default(),
     };
     let refused = |servers| Upstream::new(&settings(servers), &[own]).err();
     assert_eq!(refused(Vec::new()), Some(UpstreamError::NoServers(None)));

@@ -9,3 +9,4 @@ pub mod server;
 pub mod statistics;
 pub mod steady;
 pub mod web;
+pub mod zones;

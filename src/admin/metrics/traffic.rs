@@ -123,7 +123,16 @@ fn upstream(page: &mut Page<'_>, Facts { servers, asked, .. }: &Facts) -> fmt::R
     let help = "Datagrams from upstream addresses that answered no question under way: late or forged";
     page.counter("qalqan_upstream_strange_datagrams", help, asked.strange)?;
     let help = "Questions asked again over TCP because too many wrong answers came: somebody guesses";
-    page.counter("qalqan_upstream_attacked_questions", help, asked.attacked)
+    page.counter("qalqan_upstream_attacked_questions", help, asked.attacked)?;
+    let told = asked.validations;
+    let results = [
+        ("secure", told.secure),
+        ("insecure", told.insecure),
+        ("bogus", told.bogus),
+        ("indeterminate", told.indeterminate),
+    ];
+    let results = results.map(|(result, count)| ([("result", result)], count));
+    page.counters("qalqan_dnssec_validations", "Answers of upstreams by what DNSSEC validation said of them", results)
 }
 
 /// What was wrong with clients of DoH and DoQ.
