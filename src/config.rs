@@ -10,9 +10,11 @@ mod lists;
 mod problem;
 mod reader;
 mod sections;
+mod server;
 mod stats;
 mod stream;
 mod units;
+mod upstream;
 mod values;
 mod wording;
 
@@ -31,7 +33,7 @@ use self::reader::{MAX_PROBLEMS, Sink, Table};
 use crate::admin::HttpSettings;
 use crate::fetch::Source;
 use crate::gate as checks;
-use crate::{cache, history, hits, limit, list, local, policy, serve, ship, store, stream as streams, upstream};
+use crate::{cache, history, hits, limit, list, local, policy, serve, ship, store, stream as streams};
 
 /// `state_dir`
 const STATE_DIR: &str = "state";
@@ -52,7 +54,7 @@ pub struct Settings {
     /// Who may ask.
     pub limit: limit::Settings,
     /// Who is asked.
-    pub upstream: upstream::Settings,
+    pub upstream: crate::upstream::Settings,
     /// What is remembered of answers.
     pub cache: cache::Settings,
     /// What is answered here.
@@ -251,7 +253,7 @@ fn read(mut top: Table<'_>, path: &Path) -> Settings {
     let state_dir = top.text("state_dir", values::path).unwrap_or_else(|| STATE_DIR.into());
     let start_without_lists = top.flag("start_without_lists", false);
     let (server, limit) = sections::server(top.table("server"), folder);
-    let upstream = sections::upstream(top.table("upstream"), &server.listen);
+    let upstream = upstream::read(top.table("upstream"), &server.listen, folder);
     let cache = sections::cache(top.table("cache"));
     let local = sections::local(&mut top, folder);
     let answer = answer::read(top.table("answer"), &answer::defaults());

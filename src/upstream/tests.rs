@@ -25,7 +25,23 @@ fn to(servers: Vec<Server>) -> Upstream {
         timeout: Duration::from_secs(2),
         max_in_flight: 2_000,
         mix_case: false,
+        ..others()
     })
+}
+
+/// What most tests have nothing to do with.
+fn others() -> Settings {
+    Settings {
+        servers: Vec::new(),
+        zones: Vec::new(),
+        timeout: Duration::from_secs(2),
+        max_in_flight: 2_000,
+        mix_case: false,
+        strategy: Strategy::Fastest,
+        bootstrap: Vec::new(),
+        ca_file: None,
+        connections: 4,
+    }
 }
 
 fn with(settings: Settings) -> Upstream {
@@ -151,7 +167,8 @@ async fn silence_everywhere_is_slow() {
     let mock = Mock::start(|_| Say::Silence);
     let timeout = Duration::from_millis(400);
     let servers = vec![Server::Udp(mock.address())];
-    let upstream = with(Settings { servers, zones: Vec::new(), timeout, max_in_flight: 10, mix_case: false });
+    let upstream =
+        with(Settings { servers, zones: Vec::new(), timeout, max_in_flight: 10, mix_case: false, ..others() });
     assert_eq!(upstream.ask(ask("a.example", RecordType::A)).await, Err(Failure::Slow));
     assert!(mock.count("a.example") >= 2, "a lost datagram is sent again");
     let over_tcp = with(Settings {
@@ -160,6 +177,7 @@ async fn silence_everywhere_is_slow() {
         timeout,
         max_in_flight: 10,
         mix_case: false,
+        ..others()
     });
     assert_eq!(over_tcp.ask(ask("b.example", RecordType::A)).await, Err(Failure::Slow));
     assert_eq!(mock.count("b.example"), 1, "a stream loses nothing");
@@ -229,8 +247,14 @@ async fn a_thousand_at_once_over_udp() {
     // Much patience: the mock's socket buffer may lose some of such a burst, and this is not about speed.
     let timeout = Duration::from_secs(40);
     let servers = vec![Server::Udp(mock.address())];
-    let upstream =
-        Arc::new(with(Settings { servers, zones: Vec::new(), timeout, max_in_flight: 1_000, mix_case: false }));
+    let upstream = Arc::new(with(Settings {
+        servers,
+        zones: Vec::new(),
+        timeout,
+        max_in_flight: 1_000,
+        mix_case: false,
+        ..others()
+    }));
     ask_many(&upstream, 1_000).await;
     let asked = mock.asked();
     let mut ids: Vec<_> = asked.iter().map(|asked| asked.id).collect();
@@ -273,6 +297,7 @@ async fn letter_case_is_mixed_and_a_server_that_loses_it_is_asked_over_tcp_and_t
         timeout: Duration::from_secs(2),
         max_in_flight: 10,
         mix_case: true,
+        ..others()
     };
     let upstream = with(settings);
     // Long names: that chance leaves all letters small does not happen.
@@ -355,6 +380,7 @@ async fn too_many_different_questions_are_turned_away_and_counted() {
         timeout: Duration::from_secs(2),
         max_in_flight: 2,
         mix_case: false,
+        ..others()
     });
     let (a, b, c, again) = tokio::join!(
         upstream.ask(ask("a.example", RecordType::A)),
@@ -381,6 +407,7 @@ async fn the_longest_zone_wins() {
         timeout: Duration::from_secs(2),
         max_in_flight: 10,
         mix_case: false,
+        ..others()
     });
     for (name, mock) in [
         ("example", &all),
@@ -415,6 +442,7 @@ fn settings_that_cannot_work_are_refused() {
         timeout: Duration::from_secs(2),
         max_in_flight: 1,
         mix_case: false,
+        ..others()
     };
     let refused = |servers| Upstream::new(&settings(servers), &[own]).err();
     assert_eq!(refused(Vec::new()), Some(UpstreamError::NoServers(None)));
