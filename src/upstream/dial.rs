@@ -17,7 +17,7 @@ use super::hosts::Lookup;
 use super::http::{Http2, Http3, Refusal};
 use super::server::{Host, Protocol, Secure};
 use super::trust::{Authorities, Trust};
-use super::{Trouble, UpstreamError, quic};
+use super::{Trouble, UpstreamError, quic, system};
 use crate::util::{Now, Throttle};
 
 /// A connection that is not there by then does not come.
@@ -49,8 +49,8 @@ enum Way {
 enum At {
     /// There.
     Address(IpAddr),
-    /// Where the bootstrap servers say.
-    Name(Arc<Lookup>),
+    /// Where the bootstrap servers say, but not at our own addresses.
+    Name(Arc<Lookup>, Box<[SocketAddr]>),
 }
 
 /// A connection. When the last one of its clones is gone, it is closed.
@@ -72,18 +72,19 @@ impl Dial {
         Self { way: Way::Plain(address), shown: format!("tcp://{address}").into(), complaints: Throttle::new(QUIET) }
     }
 
-    /// Encrypted; `lookup` is there if the server is known by name.
+    /// Encrypted; `lookup` is there if the server is known by name, which must not lead to one of `own`.
     pub(super) fn secure(
         secure: &Secure,
         known: &Authorities,
         lookup: Option<Arc<Lookup>>,
+        own: &[SocketAddr],
     ) -> Result<Self, UpstreamError> {
         let bad = |reason: String| UpstreamError::Connections { reason: format!("{secure}: {reason}") };
         let (at, fallback) = match (&secure.host, lookup) {
             (Host::Address(ip), _) => (At::Address(*ip), ServerName::from(*ip)),
             (Host::Name(name), Some(lookup)) => {
                 let name = ServerName::try_from(name.to_string()).map_err(|error| bad(error.to_string()))?;
-                (At::Name(lookup), name)
+                (At::Name(lookup, own.into()), name)
             }
             (Host::Name(_), None) => return Err(bad("there is nobody to look up its name".into())),
         };
@@ -103,12 +104,19 @@ impl Dial {
         let (addresses, lookup) = match &self.way {
             Way::Plain(address) => (vec![*address], None),
             Way::Secure { at: At::Address(ip), port, .. } => (vec![SocketAddr::new(*ip, *port)], None),
-            Way::Secure { at: At::Name(lookup), port, .. } => {
+            Way::Secure { at: At::Name(lookup, own), port, .. } => {
                 let found = lookup.addresses().await.map_err(|reason| {
                     self.complain(&reason);
                     Trouble::Unreachable
                 })?;
-                (found.iter().map(|ip| SocketAddr::new(*ip, *port)).collect(), Some(lookup))
+                let mut found: Vec<_> = found.iter().map(|ip| SocketAddr::new(*ip, *port)).collect();
+                found.retain(|address| !system::is_own(*address, own));
+                if found.is_empty() {
+                    lookup.doubt();
+                    self.complain(&format!("{} leads to this server itself; queries would loop", lookup.name()));
+                    return Err(Trouble::Unreachable);
+                }
+                (found, Some(lookup))
             }
         };
         let connected = timeout(PATIENCE, self.first(&addresses)).await.unwrap_or(Err(Trouble::Silent));

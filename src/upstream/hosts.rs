@@ -51,6 +51,11 @@ impl Lookup {
         Self { name, bootstrap, found: Mutex::default(), asking: tokio::sync::Mutex::default() }
     }
 
+    /// What is looked up.
+    pub(super) fn name(&self) -> &Name {
+        &self.name
+    }
+
     /// The addresses, those that worked last first; old ones when no new ones can be had. `Err` says why for the log.
     pub(super) async fn addresses(&self) -> Result<Arc<[IpAddr]>, String> {
         if let Some(found) = self.fresh() {

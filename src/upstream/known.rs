@@ -118,7 +118,7 @@ impl<'a> Known<'a> {
             self.authorities = Some(Authorities::read(None)?);
         }
         let Some(authorities) = &self.authorities else { return Err(UpstreamError::NoServers(None)) };
-        Dial::secure(secure, authorities, lookup)
+        Dial::secure(secure, authorities, lookup, self.own)
     }
 
     /// Who knows addresses. They are nobody's upstream servers: their state is their own.

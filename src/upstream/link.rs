@@ -4,9 +4,10 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
 
 use super::datagrams::{Datagram, Datagrams};
-use super::pool::Pool;
+use super::pool::{Answered, Pool};
 use super::question::{Match, Question};
 use super::{Ask, Trouble};
 use crate::wire::{self, HEADER, flag, rcode};
@@ -28,6 +29,8 @@ pub(super) struct Got {
     edns: bool,
     /// Who said it.
     pub(super) from: SocketAddr,
+    /// How long it took on a connection that was there; over UDP whoever asked knows.
+    pub(super) took: Option<Duration>,
 }
 
 /// The way to one server.
@@ -110,12 +113,15 @@ impl Link {
 
     /// Over a stream, which has seen to the id, not to the question.
     async fn over_stream(&self, question: &Question) -> Result<Got, Trouble> {
-        let (reply, from) = match self.encrypted {
+        let Answered { message: reply, from, took } = match self.encrypted {
             true => self.pool.ask(&question.padded()).await?,
             false => self.pool.ask(question.bytes()).await?,
         };
         match question.compare(&reply) {
-            Match::Exact | Match::OtherCase => whole(Datagram { bytes: reply.into(), cut: false }, from),
+            Match::Exact | Match::OtherCase => {
+                let got = whole(Datagram { bytes: reply.into(), cut: false }, from)?;
+                Ok(Got { took: Some(took), ..got })
+            }
             Match::Bare(rcode) => Err(Trouble::Bare(rcode)),
             Match::Broken | Match::No => Err(Trouble::Garbled),
         }
@@ -126,13 +132,20 @@ impl Link {
 fn whole(datagram: Datagram, from: SocketAddr) -> Result<Got, Trouble> {
     let Datagram { bytes, cut } = datagram;
     if let (false, Some(glance)) = (cut, wire::glance(&bytes)) {
-        return Ok(Got { bytes, rcode: glance.rcode, truncated: glance.truncated, edns: glance.edns, from });
+        return Ok(Got {
+            bytes,
+            rcode: glance.rcode,
+            truncated: glance.truncated,
+            edns: glance.edns,
+            from,
+            took: None,
+        });
     }
     let flags = bytes.get(2..HEADER).and_then(|header| header.first_chunk()).map(|flags| u16::from_be_bytes(*flags));
     let flags = flags.unwrap_or_default();
     // Cut somewhere: there is more over TCP.
     if cut || flags & flag::TC != 0 {
-        return Ok(Got { bytes, rcode: flags & 0xf, truncated: true, edns: true, from });
+        return Ok(Got { bytes, rcode: flags & 0xf, truncated: true, edns: true, from, took: None });
     }
     Err(Trouble::Garbled)
 }

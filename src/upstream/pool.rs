@@ -35,6 +35,16 @@ type Connecting = watch::Receiver<Option<Result<(), Trouble>>>;
 /// See the module's headline.
 pub(super) struct Pool(Arc<Inner>);
 
+/// What came.
+pub(super) struct Answered {
+    /// The message.
+    pub(super) message: Vec<u8>,
+    /// Who gave it.
+    pub(super) from: SocketAddr,
+    /// How long it took, connecting not counted: that a server is new to us does not make it a slow one.
+    pub(super) took: Duration,
+}
+
 /// What connecting tasks share with those who ask.
 struct Inner {
     dial: Arc<Dial>,
@@ -75,17 +85,20 @@ impl Pool {
         }))
     }
 
-    /// Asks once and waits without end: the caller knows how long. Gives the answer and who gave it.
-    pub(super) async fn ask(&self, question: &[u8]) -> Result<(Vec<u8>, SocketAddr), Trouble> {
+    /// Asks once and waits without end: the caller knows how long.
+    pub(super) async fn ask(&self, question: &[u8]) -> Result<Answered, Trouble> {
         let _room = self.0.room.acquire().await.map_err(|_| Trouble::Unreachable)?;
         let mut tries = 0;
         loop {
             let place = self.place().await?;
+            let sent = Instant::now();
             match place.ask(&self.0, question).await {
                 // The server may have closed it just when we wrote: that is no failure of the server's.
                 Err(Trouble::Unreachable) if place.has_proved() && tries < RETRIES => tries += 1,
                 Err(trouble) => return Err(trouble),
-                Ok(answer) => return Ok((answer, place.connection.address)),
+                Ok(message) => {
+                    return Ok(Answered { message, from: place.connection.address, took: sent.elapsed() });
+                }
             }
         }
     }

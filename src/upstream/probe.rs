@@ -42,7 +42,7 @@ async fn once(remote: &Weak<Remote>, probe: &Ask, patience: Duration) -> bool {
     let now = Instant::now();
     match result {
         Ok(got) if is_good(&got) => {
-            remote.recovered(sent, now);
+            remote.recovered(got.took.unwrap_or_else(|| now.saturating_duration_since(sent)), now);
             false
         }
         // It answers, if with an error: a probe can say no more, a client's query may.

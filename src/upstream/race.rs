@@ -115,8 +115,8 @@ impl Remote {
     }
 
     /// A probe was answered well.
-    pub(super) fn recovered(&self, sent: Instant, now: Instant) {
-        self.health.good(now.saturating_duration_since(sent), self.at(now));
+    pub(super) fn recovered(&self, took: Duration, now: Instant) {
+        self.health.good(took, self.at(now));
     }
 
     /// A probe came to nothing.
@@ -323,9 +323,10 @@ impl Race {
         };
         remote.health.answered(now.saturating_duration_since(done.sent));
         let rank = rank(&got);
+        let took = got.took.unwrap_or_else(|| now.saturating_duration_since(done.sent));
         let reply = Reply { bytes: got.bytes, server: got.from };
         if rank == 0 {
-            remote.health.good(now.saturating_duration_since(done.sent), remote.at(now));
+            remote.health.good(took, remote.at(now));
             self.blame_losers(done.runner, now);
             return Some(reply);
         }

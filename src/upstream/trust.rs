@@ -179,8 +179,12 @@ fn wording(error: &Error) -> String {
             "no known authority stands for it; name its authority in [upstream] ca_file, or pin its key".into()
         }
         CertificateError::NotValidForNameContext { expected, presented } => {
+            // As in `DnsName("dns.example")`.
+            let bare = |name: &String| name.split('"').nth(1).unwrap_or(name).to_owned();
+            let presented: Vec<_> = presented.iter().map(bare).collect();
             format!("it is not for {}, but for {}", expected.to_str(), presented.join(", "))
         }
+        CertificateError::BadSignature => "it was not signed by the authority it names".into(),
         other => other.to_string(),
     }
 }

@@ -14,10 +14,10 @@ use std::time::Duration;
 use data_encoding::BASE64;
 use hyper::body::{Buf, Bytes};
 use hyper::{Response, StatusCode};
-use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair, PublicKeyData};
+use rcgen::{BasicConstraints, Certificate, CertificateParams, CertifiedIssuer, IsCa, KeyPair, PublicKeyData};
 use rustls::ServerConfig;
 use rustls::crypto::aws_lc_rs;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
+use rustls::pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer};
 use sha2::Digest;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
@@ -35,7 +35,7 @@ pub struct Authority(CertifiedIssuer<'static, KeyPair>);
 
 /// A certificate and its key.
 pub struct Issued {
-    chain: Vec<CertificateDer<'static>>,
+    certificate: Certificate,
     key: KeyPair,
 }
 
@@ -44,8 +44,10 @@ impl Authority {
     pub fn new() -> Self {
         let mut params = CertificateParams::new(Vec::new()).expect("no names");
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-        params.distinguished_name.push(rcgen::DnType::CommonName, "an authority of tests");
         let key = KeyPair::generate().expect("a key");
+        // Each has a name of its own: two of the same name are one whose signature is wrong.
+        let name = BASE64.encode(&sha2::Sha256::digest(key.subject_public_key_info()));
+        params.distinguished_name.push(rcgen::DnType::CommonName, name);
         Self(CertifiedIssuer::self_signed(params, key).expect("a certificate of its own"))
     }
 
@@ -61,7 +63,7 @@ impl Authority {
         change(&mut params);
         let key = KeyPair::generate().expect("a key");
         let certificate = params.signed_by(&key, &self.0).expect("a certificate");
-        Issued { chain: vec![certificate.der().clone()], key }
+        Issued { certificate, key }
     }
 }
 
@@ -71,6 +73,16 @@ impl Issued {
         format!("sha256:{}", BASE64.encode(&sha2::Sha256::digest(self.key.subject_public_key_info())))
     }
 
+    /// The certificate as a PEM file.
+    pub fn chain_pem(&self) -> String {
+        self.certificate.pem()
+    }
+
+    /// The key as a PEM file.
+    pub fn key_pem(&self) -> String {
+        self.key.serialize_pem()
+    }
+
     /// For a server that speaks `alpn`.
     fn config(&self, alpn: &[u8]) -> Arc<ServerConfig> {
         let key = PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(self.key.serialize_der()));
@@ -78,7 +90,7 @@ impl Issued {
             .with_safe_default_protocol_versions()
             .expect("versions")
             .with_no_client_auth()
-            .with_single_cert(self.chain.clone(), key)
+            .with_single_cert(vec![self.certificate.der().clone()], key)
             .expect("a certificate with its key");
         config.alpn_protocols = vec![alpn.to_vec()];
         Arc::new(config)
