@@ -12,10 +12,12 @@ mod lists;
 mod problem;
 mod reader;
 mod sections;
+mod server;
 mod stats;
 mod stream;
 mod tls;
 mod units;
+mod upstream;
 mod values;
 mod wording;
 
@@ -35,7 +37,7 @@ use crate::admin::HttpSettings;
 use crate::fetch::Source;
 use crate::gate as checks;
 use crate::serve::TlsSettings;
-use crate::{cache, history, hits, limit, list, local, policy, serve, ship, store, stream as streams, upstream};
+use crate::{cache, history, hits, limit, list, local, policy, serve, ship, store, stream as streams};
 
 /// `state_dir`
 const STATE_DIR: &str = "state";
@@ -58,7 +60,7 @@ pub struct Settings {
     /// What the server says of itself.
     pub host: policy::HostSettings,
     /// Who is asked.
-    pub upstream: upstream::Settings,
+    pub upstream: crate::upstream::Settings,
     /// What is remembered of answers.
     pub cache: cache::Settings,
     /// What is answered here.
@@ -273,7 +275,7 @@ fn read(mut top: Table<'_>, path: &Path) -> Settings {
     let (mut server, limit, host) = sections::server(top.table("server"), folder);
     server.tls = tls::read(top.table("tls"), folder, &server.listen);
     let dnssec = dnssec::read(top.table("dnssec"), folder);
-    let upstream = sections::upstream(top.table("upstream"), &server.listen, folder, dnssec);
+    let upstream = upstream::read(top.table("upstream"), &server.listen, folder, dnssec);
     let cache = sections::cache(top.table("cache"));
     let local = sections::local(&mut top, folder);
     let answer = answer::read(top.table("answer"), &answer::defaults());

@@ -1,17 +1,17 @@
 //! DNS messages on the wire: hostile bytes in, answers out, in place and without allocation.
 
-mod lifetime;
 mod cookie;
 mod extras;
+mod lifetime;
 mod query;
 mod records;
 mod relay;
 mod walk;
 mod write;
 
-pub use lifetime::lifetime;
 pub use cookie::{CLIENT_COOKIE, Cookies, Secret, Standing};
 pub use extras::Extras;
+pub use lifetime::lifetime;
 pub use query::{Asks, Edns, Invalid, Query, parse};
 pub use records::{Glance, Records, Seen, Written, answers_in_full, glance, take_apart};
 pub use relay::{Relay, RelayError, relay};

@@ -22,12 +22,12 @@ mod configuration;
 mod dates;
 #[path = "process/dig.rs"]
 mod dig;
+#[path = "process/dnssec.rs"]
+mod dnssec;
 #[path = "process/doh.rs"]
 mod doh;
 #[path = "process/doq.rs"]
 mod doq;
-#[path = "process/dnssec.rs"]
-mod dnssec;
 #[path = "process/fetch.rs"]
 mod fetch;
 #[path = "process/fetch_trust.rs"]
@@ -78,6 +78,8 @@ mod tally;
 mod targets;
 #[path = "process/transports.rs"]
 mod transports;
+#[path = "process/upstreams.rs"]
+mod upstreams;
 #[path = "process/versions.rs"]
 mod versions;
 #[path = "process/waiting.rs"]

@@ -137,7 +137,7 @@ pub(super) async fn validated(upstream: &Arc<Upstream>, ask: Ask) -> Outcome {
                 let Some(validator) = &servers.0.validator else { return Err(Failure::Dead) };
                 let now = Now::read().seconds().0 as u32;
                 // Keys not yet known take questions of their own, each with a time limit.
-                let limit = servers.0.timeout * PATIENCE;
+                let limit = servers.0.plan.timeout * PATIENCE;
                 let outcome = timeout(limit, validator.ask(&servers, &ask, now)).await.unwrap_or(Err(Failure::Slow));
                 lead.finish(&outcome);
                 outcome

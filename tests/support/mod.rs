@@ -5,6 +5,7 @@ pub mod client;
 pub mod encrypted;
 pub mod http;
 pub mod mock;
+pub mod secure;
 pub mod server;
 pub mod statistics;
 pub mod steady;
