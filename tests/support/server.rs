@@ -170,14 +170,6 @@ pub struct Server {
     pub udp: Vec<SocketAddr>,
     /// TCP addresses, likewise.
     pub tcp: Vec<SocketAddr>,
-    /// DNS over TLS.
-    pub dot: Vec<SocketAddr>,
-    /// DNS over HTTPS.
-    pub doh: Vec<SocketAddr>,
-    /// DNS over HTTPS, by HTTP/3.
-    pub doh3: Vec<SocketAddr>,
-    /// DNS over QUIC.
-    pub doq: Vec<SocketAddr>,
     /// Addresses of the admin listener, likewise.
     pub http: Vec<SocketAddr>,
 }
@@ -217,10 +209,6 @@ impl Server {
             match entry["transport"].as_str() {
                 Some("udp") => server.udp.push(address),
                 Some("tcp") => server.tcp.push(address),
-                Some("dot") => server.dot.push(address),
-                Some("doh") => server.doh.push(address),
-                Some("doh3") => server.doh3.push(address),
-                Some("doq") => server.doq.push(address),
                 Some("http") => server.http.push(address),
                 other => panic!("transport {other:?}"),
             }
@@ -252,19 +240,7 @@ impl Server {
             }
         });
         let folder = Arc::clone(folder);
-        Self {
-            child,
-            stderr,
-            reader: Some(reader),
-            folder,
-            udp: Vec::new(),
-            tcp: Vec::new(),
-            dot: Vec::new(),
-            doh: Vec::new(),
-            doh3: Vec::new(),
-            doq: Vec::new(),
-            http: Vec::new(),
-        }
+        Self { child, stderr, reader: Some(reader), folder, udp: Vec::new(), tcp: Vec::new(), http: Vec::new() }
     }
 
     /// What it has said so far.
