@@ -74,11 +74,23 @@ pub enum Counter {
     HandshakePushedOut,
     /// A front end did not say for whom it asks.
     ProxyHeaderMissing,
+    /// A request over HTTP was refused for what it is (status 4xx).
+    HttpRefused,
+    /// A request over HTTP was refused for lack of room (status 5xx).
+    HttpFailed,
+    /// A connection over HTTP ended because the client broke its rules.
+    HttpCutOff,
+    /// A QUIC handshake was not begun because of a limit.
+    QuicRefused,
+    /// A QUIC handshake failed, or took too long.
+    QuicHandshakeFailed,
+    /// A DoQ connection was closed because the client broke its rules.
+    DoqMisused,
 }
 
 impl Counter {
     /// All of them with their names in `counters.json`.
-    const ALL: [(Self, &'static str); 23] = [
+    const ALL: [(Self, &'static str); 29] = [
         (Self::Received, "received"),
         (Self::Ignored, "ignored"),
         (Self::Invalid, "invalid"),
@@ -102,6 +114,12 @@ impl Counter {
         (Self::HandshakeLate, "handshake_late"),
         (Self::HandshakePushedOut, "handshake_pushed_out"),
         (Self::ProxyHeaderMissing, "proxy_header_missing"),
+        (Self::HttpRefused, "http_refused"),
+        (Self::HttpFailed, "http_failed"),
+        (Self::HttpCutOff, "http_cut_off"),
+        (Self::QuicRefused, "quic_refused"),
+        (Self::QuicHandshakeFailed, "quic_handshake_failed"),
+        (Self::DoqMisused, "doq_misused"),
     ];
 }
 

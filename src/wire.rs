@@ -1,11 +1,13 @@
 //! DNS messages on the wire: hostile bytes in, answers out, in place and without allocation.
 
+mod lifetime;
 mod query;
 mod records;
 mod relay;
 mod walk;
 mod write;
 
+pub use lifetime::lifetime;
 pub use query::{Edns, Invalid, Query, parse};
 pub use records::{Glance, Records, Seen, Written, answers_in_full, glance, take_apart};
 pub use relay::{Relay, RelayError, relay};

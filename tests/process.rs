@@ -24,6 +24,10 @@ mod configuration;
 mod dates;
 #[path = "process/dig.rs"]
 mod dig;
+#[path = "process/doh.rs"]
+mod doh;
+#[path = "process/doq.rs"]
+mod doq;
 #[path = "process/dot.rs"]
 mod dot;
 #[path = "process/fetch.rs"]
@@ -74,6 +78,8 @@ mod systemd;
 mod tally;
 #[path = "process/targets.rs"]
 mod targets;
+#[path = "process/transports.rs"]
+mod transports;
 #[path = "process/versions.rs"]
 mod versions;
 #[path = "process/waiting.rs"]
