@@ -98,7 +98,7 @@ fn a_new_certificate_is_shown_at_once_and_a_broken_one_is_not() {
     server.says("cert.pem: its key is another than the one in");
     eventually("it is told", || figure(&server, "qalqan_tls_certificate_broken") == 1, || server.stderr());
     assert!(served(&server), "the last good one is shown");
-    folder.replace("cert.pem", "-----BEGIN NOTHING-----\n");
+    folder.replace("cert.pem", "-----BEGIN NOTHING-----\n-----END NOTHING-----\n");
     server.says("cert.pem: there is no certificate in it");
     assert!(served_with(&server, &certificate), "still");
     let check = server.run(&["check"]);
@@ -144,7 +144,7 @@ fn a_pair_that_cannot_be_used_is_told_with_all_else_that_is_wrong() {
     folder.write("key.pem", &key);
     folder.write("cert.pem", &key);
     refused(&["cert.pem: there is no certificate in it"]);
-    folder.write("cert.pem", certificate.replace('A', "B"));
+    folder.write("cert.pem", certificate.replacen("MII", "MIJ", 1));
     refused(&["cannot use the certificate", "cert.pem"]);
     folder.write("cert.pem", "x".repeat(2 << 20));
     refused(&["cert.pem: too large for a certificate"]);
