@@ -1,5 +1,6 @@
 //! Composition: build everything in order, run, drain. No logic of its own.
 
+mod certificates;
 mod counters;
 mod observe;
 mod operate;
@@ -175,6 +176,7 @@ async fn run(settings: Settings) -> Result<(), Vec<AppError>> {
     let mut target = publisher;
     let (runner, fetch) = fetch::Runner::new(settings.fetched(), Some(told_of_fetches(Arc::clone(&audit))));
     target.tell_fetches(fetch.clone());
+    certificates.iter().for_each(|certificates| target.keep_certificates(Arc::clone(certificates)));
     let status = format!("answering on {summary}");
     tracing::info!(version = env!("CARGO_PKG_VERSION"), "{status}");
     target.status(&status, reload::Phase::Ready);
@@ -200,6 +202,7 @@ async fn run(settings: Settings) -> Result<(), Vec<AppError>> {
         operators: operators.clone(),
         fetch: fetch.clone(),
         load: serving.load(),
+        certificates,
         max_connections: settings.server.tcp.max_connections,
         beats: serving.pulse(),
     });

@@ -14,7 +14,7 @@ mod udp;
 
 pub use bind::{BindError, Bound};
 pub use ready::{ReadyError, write as write_ready_file};
-pub use tls::{Certificates, TlsError};
+pub use tls::{Certificates, Leaf, Reread, Standing, TlsError};
 
 use std::net::SocketAddr;
 use std::path::PathBuf;

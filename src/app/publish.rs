@@ -15,14 +15,16 @@ use crate::limit::{self, Acl};
 use crate::local::Local;
 use crate::policy::{Answer, ListPolicy};
 use crate::reload::{self, Group, Loaded, Phase, Published, Target};
+use crate::serve::Certificates;
 use crate::set::Part;
 use crate::snapshot::{Canary, Snapshot};
 use crate::stats::Stats;
 use crate::system;
 use crate::upstream::{self, Upstream};
-use crate::util::{Handover, UnixTime};
+use crate::util::{Handover, Now, UnixTime};
 
 use super::AppError;
+use super::certificates::Keeper;
 
 /// The publishing side of everything that is swapped.
 pub struct Publisher {
@@ -36,6 +38,7 @@ pub struct Publisher {
     reviewer: Arc<Reviewer>,
     cache: Option<Arc<Cache>>,
     fetch: Option<fetch::Handle>,
+    certificates: Option<Keeper>,
 }
 
 /// Says in the log what somebody should look at in the lists; off the publish path, one at a time.
@@ -103,12 +106,32 @@ impl Publisher {
         let hits = Arc::downgrade(hits);
         let reviewer = Arc::<Reviewer>::default();
         reviewer.start(snapshots.load(), Arc::clone(&loaded.decisions));
-        Ok((Self { snapshots, routes, stats, hits, own, upstream, published, reviewer, cache, fetch: None }, engine))
+        Ok((
+            Self {
+                snapshots,
+                routes,
+                stats,
+                hits,
+                own,
+                upstream,
+                published,
+                reviewer,
+                cache,
+                fetch: None,
+                certificates: None,
+            },
+            engine,
+        ))
     }
 
     /// Who is told when other lists are to be fetched.
     pub fn tell_fetches(&mut self, fetch: fetch::Handle) {
         self.fetch = Some(fetch);
+    }
+
+    /// What is to be read again when its files change.
+    pub fn keep_certificates(&mut self, certificates: Arc<Certificates>) {
+        self.certificates = Some(Keeper::new(certificates));
     }
 
     /// What is in force.
@@ -186,6 +209,12 @@ impl Target for Publisher {
         let snapshot = self.snapshots.load().at(self.next_generation(), now);
         self.swap(snapshot, now);
         self.published
+    }
+
+    fn reread(&mut self, settings: &Settings, asked: bool) {
+        if let (Some(keeper), Some(tls)) = (&mut self.certificates, &settings.server.tls) {
+            keeper.reread(tls, asked, Now::read().seconds());
+        }
     }
 
     fn tried(&self, list: &str) -> u64 {

@@ -139,7 +139,8 @@ fn encrypted(page: &mut Page<'_>, Facts { totals, .. }: &Facts) -> fmt::Result {
 }
 
 /// What waits, and what there was no room for.
-fn dropped(page: &mut Page<'_>, Facts { totals, hit_log, queues, workers, refused, .. }: &Facts) -> fmt::Result {
+fn dropped(page: &mut Page<'_>, facts: &Facts) -> fmt::Result {
+    let Facts { totals, hit_log, queues, workers, refused, .. } = facts;
     page.counter("qalqan_hit_log_lines", "Lines written to the hit log", hit_log.written)?;
     let lost = [("full", hit_log.dropped_full), ("write", hit_log.dropped_write)];
     let lost = lost.map(|(reason, count)| ([("reason", reason)], count));
@@ -173,6 +174,11 @@ fn dropped(page: &mut Page<'_>, Facts { totals, hit_log, queues, workers, refuse
     ];
     let handshakes = handshakes.map(|(outcome, counter)| ([("outcome", outcome)], totals.query(counter)));
     page.counters("qalqan_tls_handshakes", "TLS handshakes over TCP by what came of them", handshakes)?;
+    let help = "Until when the certificate that encrypted listeners show is valid; 0: there are none";
+    let (until, broken) = facts.certificate.unwrap_or_default();
+    page.gauge("qalqan_tls_certificate_expiry_timestamp_seconds", help, until.0 as f64)?;
+    let help = "1: the certificate's files cannot be used as they are now; the last good one is shown";
+    page.gauge("qalqan_tls_certificate_broken", help, f64::from(u8::from(broken)))?;
     let missing = totals.query(Counter::ProxyHeaderMissing);
     let help = "Connections and datagrams from front ends without a PROXY header of version 2";
     page.counter("qalqan_proxy_headers_missing", help, missing)?;
