@@ -1,8 +1,11 @@
 //! Listeners: bytes in, the engine's bytes out.
 
 mod bind;
+mod desk;
+mod doh;
 mod misses;
 mod proxy;
+mod quic;
 mod ready;
 mod shared;
 mod tcp;
@@ -188,11 +191,12 @@ impl Bound {
         let greeter = tls::Greeter::new(&shared, tls::Handshakes::new(most, time));
         let mut tcp = tcp::Listeners::new(&shared, &greeter);
         tcp.plain(self.tcp)?;
-        if let Some(certificates) = certificates {
+        if let (Some(tls), Some(certificates)) = (&settings.tls, certificates) {
             let bind::Encrypted { dot, doh, doh3, doq } = self.encrypted;
             tcp.dot(dot, certificates.server(&[b"dot"]).map_err(std::io::Error::other)?)?;
-            // DoH, DoH3 and DoQ begin here.
-            drop((doh, doh3, doq));
+            let site = doh::Site::new(&tls.doh_path, &doh3);
+            tcp.doh(doh, certificates.server(&doh::PROTOCOLS).map_err(std::io::Error::other)?, &site)?;
+            tcp.tasks.extend(quic::start_all(doh3, doq, &site, certificates, tls, &shared)?);
         }
         Ok(Serving { workers, pulse, stop, misses, tcp, addresses })
     }

@@ -94,6 +94,18 @@ pub enum Counter {
     HandshakePushedOut,
     /// A front end did not say for whom it asks.
     ProxyHeaderMissing,
+    /// A request over HTTP was refused for what it is (status 4xx).
+    HttpRefused,
+    /// A request over HTTP was refused for lack of room (status 5xx).
+    HttpFailed,
+    /// A connection over HTTP ended because the client broke its rules.
+    HttpCutOff,
+    /// A QUIC handshake was not begun because of a limit.
+    QuicRefused,
+    /// A QUIC handshake failed, or took too long.
+    QuicHandshakeFailed,
+    /// A DoQ connection was closed because the client broke its rules.
+    DoqMisused,
     /// Answered here because the operator chose to: a name by which clients find out whether they may go elsewhere.
     Canary,
     /// BADCOOKIE: a good cookie was demanded.
@@ -110,7 +122,7 @@ pub enum Counter {
 
 impl Counter {
     /// All of them with their names in `counters.json`.
-    const ALL: [(Self, &'static str); 29] = [
+    const ALL: [(Self, &'static str); 35] = [
         (Self::Received, "received"),
         (Self::Ignored, "ignored"),
         (Self::Invalid, "invalid"),
@@ -134,6 +146,12 @@ impl Counter {
         (Self::HandshakeLate, "handshake_late"),
         (Self::HandshakePushedOut, "handshake_pushed_out"),
         (Self::ProxyHeaderMissing, "proxy_header_missing"),
+        (Self::HttpRefused, "http_refused"),
+        (Self::HttpFailed, "http_failed"),
+        (Self::HttpCutOff, "http_cut_off"),
+        (Self::QuicRefused, "quic_refused"),
+        (Self::QuicHandshakeFailed, "quic_handshake_failed"),
+        (Self::DoqMisused, "doq_misused"),
         (Self::Canary, "canary"),
         (Self::BadCookie, "bad_cookie"),
         (Self::CookieNew, "cookie_new"),

@@ -2,6 +2,7 @@
 
 mod cookie;
 mod extras;
+mod lifetime;
 mod query;
 mod records;
 mod relay;
@@ -10,6 +11,7 @@ mod write;
 
 pub use cookie::{CLIENT_COOKIE, Cookies, Secret, Standing};
 pub use extras::Extras;
+pub use lifetime::lifetime;
 pub use query::{Asks, Edns, Invalid, Query, parse};
 pub use records::{Glance, Records, Seen, Written, answers_in_full, glance, take_apart};
 pub use relay::{Relay, RelayError, relay};

@@ -12,6 +12,8 @@ mod answers;
 mod cache;
 #[path = "process/canary.rs"]
 mod canary;
+#[path = "process/certificates.rs"]
+mod certificates;
 #[path = "process/clickhouse.rs"]
 mod clickhouse;
 #[path = "process/collectors.rs"]
@@ -22,6 +24,12 @@ mod configuration;
 mod dates;
 #[path = "process/dig.rs"]
 mod dig;
+#[path = "process/doh.rs"]
+mod doh;
+#[path = "process/doq.rs"]
+mod doq;
+#[path = "process/dot.rs"]
+mod dot;
 #[path = "process/fetch.rs"]
 mod fetch;
 #[path = "process/fetch_trust.rs"]
@@ -50,6 +58,8 @@ mod operate;
 mod orders;
 #[path = "process/probe.rs"]
 mod probe;
+#[path = "process/proxy.rs"]
+mod proxy;
 #[path = "process/reload.rs"]
 mod reload;
 #[path = "process/reports.rs"]
@@ -70,6 +80,8 @@ mod systemd;
 mod tally;
 #[path = "process/targets.rs"]
 mod targets;
+#[path = "process/transports.rs"]
+mod transports;
 #[path = "process/versions.rs"]
 mod versions;
 #[path = "process/waiting.rs"]

@@ -124,27 +124,6 @@ impl Shared {
         })
     }
 
-    /// The answer to a message, resolved if need be; `None`: there is none.
-    pub async fn answer(&self, message: Vec<u8>, peer: Peer) -> Option<Vec<u8>> {
-        let mut decider = self.decider.clone();
-        let snapshot = self.engine.snapshot();
-        let (verdict, answer) = self
-            .decided(&mut decider, &snapshot, &message, peer, |verdict, reply| (verdict, reply.map(<[u8]>::to_vec)));
-        match verdict {
-            Verdict::Reply(_) => answer,
-            Verdict::Drop => None,
-            Verdict::Resolve(_) => {
-                let engine = Arc::clone(&self.engine);
-                let resolving = self.upstreams.spawn(async move {
-                    let answer = engine.resolve(&snapshot, &message, peer, &mut decider).await?;
-                    decider.answered(peer, &answer);
-                    Some(answer)
-                });
-                resolving.await.ok().flatten()
-            }
-        }
-    }
-
     /// One more for `ip`, if it may have it.
     fn one_more(&self, ip: IpAddr) -> bool {
         let mut clients = self.clients.lock().unwrap_or_else(PoisonError::into_inner);

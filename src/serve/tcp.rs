@@ -15,6 +15,7 @@ use tokio::task::JoinHandle;
 use crate::event::Transport;
 use crate::util::{Now, Throttle};
 
+use super::doh::{self, Site, Version};
 use super::shared::Shared;
 use super::tls::Greeter;
 
@@ -24,7 +25,7 @@ const PAUSE: (Duration, Duration) = (Duration::from_millis(10), Duration::from_s
 /// The running listeners.
 #[derive(Debug)]
 pub struct Listeners {
-    tasks: Vec<JoinHandle<()>>,
+    pub(super) tasks: Vec<JoinHandle<()>>,
     shared: Arc<Shared>,
     greeter: Greeter,
 }
@@ -53,6 +54,25 @@ impl Listeners {
             greeter.encrypted(stream, from, config, async move |stream, peer| {
                 // The door of the name the client gave (`stream.get_ref().1.server_name()`) goes here.
                 connection::serve(stream, peer, &shared).await;
+            });
+        })
+    }
+
+    /// Starts DNS over HTTPS, by HTTP/1.1 and 2.
+    pub(super) fn doh(
+        &mut self,
+        listeners: Vec<StdListener>,
+        config: ServerConfig,
+        site: &Arc<Site>,
+    ) -> io::Result<()> {
+        let (shared, greeter, config) = (Arc::clone(&self.shared), self.greeter.clone(), Arc::new(config));
+        let site = Arc::clone(site);
+        self.listen(listeners, move |stream, from| {
+            let (shared, site) = (Arc::clone(&shared), Arc::clone(&site));
+            let config = (Transport::Doh, Arc::clone(&config));
+            greeter.encrypted(stream, from, config, async move |stream, peer| {
+                let version = Version::agreed(stream.get_ref().1.alpn_protocol());
+                doh::serve(stream, version, peer, &shared, &site).await;
             });
         })
     }

@@ -41,6 +41,7 @@ pub(super) fn write(page: &mut Page<'_>, facts: &Facts) -> fmt::Result {
     blocked(page, facts)?;
     cache(page, facts)?;
     upstream(page, facts)?;
+    encrypted(page, facts)?;
     dropped(page, facts)
 }
 
@@ -123,6 +124,29 @@ fn upstream(page: &mut Page<'_>, Facts { servers, asked, .. }: &Facts) -> fmt::R
     page.counter("qalqan_upstream_strange_datagrams", help, asked.strange)?;
     let help = "Questions asked again over TCP because too many wrong answers came: somebody guesses";
     page.counter("qalqan_upstream_attacked_questions", help, asked.attacked)
+}
+
+/// What was wrong with clients of DoH and DoQ.
+fn encrypted(page: &mut Page<'_>, Facts { totals, .. }: &Facts) -> fmt::Result {
+    let refused = [("4xx", Counter::HttpRefused), ("5xx", Counter::HttpFailed)];
+    let refused = refused.map(|(class, counter)| ([("class", class)], totals.query(counter)));
+    page.counters("qalqan_doh_refused", "DoH requests that got a status other than 200, by its class", refused)?;
+    let cut_off = totals.query(Counter::HttpCutOff);
+    page.counter(
+        "qalqan_doh_cut_off",
+        "DoH connections that ended because the client broke the rules of HTTP",
+        cut_off,
+    )?;
+    let refused = totals.query(Counter::QuicRefused);
+    page.counter("qalqan_quic_handshakes_refused", "QUIC handshakes not begun, as too many were under way", refused)?;
+    let failed = totals.query(Counter::QuicHandshakeFailed);
+    page.counter("qalqan_quic_handshakes_failed", "QUIC handshakes that failed or took too long", failed)?;
+    let misused = totals.query(Counter::DoqMisused);
+    page.counter(
+        "qalqan_doq_protocol_errors",
+        "DoQ connections closed because the client broke the rules of DoQ",
+        misused,
+    )
 }
 
 /// What waits, and what there was no room for.
