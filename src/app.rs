@@ -2,6 +2,7 @@
 
 mod certificates;
 mod counters;
+mod host;
 mod observe;
 mod operate;
 mod publish;
@@ -38,6 +39,7 @@ use crate::system::{self, ActivationError, Request, Signals};
 use crate::upstream::UpstreamError;
 use crate::util::{Digest, Now};
 
+use self::host::SecretError;
 use self::observe::{Observed, Observer};
 use self::operate::Operators;
 use self::publish::Publisher;
@@ -76,6 +78,8 @@ pub enum AppError {
     Lists(reload::StartError),
     /// Lists are too large.
     Rules(TooManyRules),
+    /// The secrets of cookies.
+    Cookies(SecretError),
     /// Local zones.
     Local(Vec<LocalError>),
     /// Upstream servers.
@@ -108,6 +112,7 @@ impl fmt::Display for AppError {
             Self::Audit(error) => error.fmt(f),
             Self::Lists(error) => error.fmt(f),
             Self::Rules(error) => error.fmt(f),
+            Self::Cookies(error) => error.fmt(f),
             Self::Local(errors) => lines(f, errors),
             Self::Upstream(error) => error.fmt(f),
             Self::Hits(error) => error.fmt(f),
@@ -327,9 +332,10 @@ fn build(settings: &Settings) -> Result<Parts, Vec<AppError>> {
         return Err(errors);
     };
     let stats = Arc::new(Stats::default());
-    let own = bound.socket_addresses();
     let now = Now::read().seconds();
-    let (publisher, engine) = Publisher::new(settings, own, &loaded, now, Arc::clone(&stats), &told.hits)?;
+    let designated = host::designated(settings, bound.addresses(), certificates.as_ref());
+    let (publisher, engine) =
+        Publisher::new(settings, bound.addresses(), designated, &loaded, now, Arc::clone(&stats), &told.hits)?;
     let certificates = certificates.map(Arc::new);
     Ok(Parts { bound, certificates, http, control, audit, told, loader, loaded, publisher, engine, stats })
 }

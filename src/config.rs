@@ -6,6 +6,7 @@ mod canary;
 mod clickhouse;
 mod fetch;
 mod gate;
+mod host;
 mod lists;
 mod problem;
 mod reader;
@@ -53,6 +54,8 @@ pub struct Settings {
     pub server: serve::Settings,
     /// Who may ask.
     pub limit: limit::Settings,
+    /// What the server says of itself.
+    pub host: policy::HostSettings,
     /// Who is asked.
     pub upstream: upstream::Settings,
     /// What is remembered of answers.
@@ -187,7 +190,7 @@ impl Settings {
         let sections = [
             ("state_dir", self.state_dir != new.state_dir),
             ("start_without_lists", self.start_without_lists != new.start_without_lists),
-            ("server", plain(self) != plain(new) || self.limit != new.limit),
+            ("server", plain(self) != plain(new) || self.limit != new.limit || self.host != new.host),
             ("tls", self.server.tls != new.server.tls),
             ("upstream", self.upstream != new.upstream),
             ("cache", self.cache != new.cache),
@@ -266,7 +269,7 @@ fn read(mut top: Table<'_>, path: &Path) -> Settings {
     let folder = path.parent().unwrap_or(Path::new(""));
     let state_dir = top.text("state_dir", values::path).unwrap_or_else(|| STATE_DIR.into());
     let start_without_lists = top.flag("start_without_lists", false);
-    let (mut server, limit) = sections::server(top.table("server"), folder);
+    let (mut server, limit, host) = sections::server(top.table("server"), folder);
     server.tls = tls::read(top.table("tls"), folder, &server.listen);
     let upstream = sections::upstream(top.table("upstream"), &server.listen);
     let cache = sections::cache(top.table("cache"));
@@ -291,6 +294,7 @@ fn read(mut top: Table<'_>, path: &Path) -> Settings {
         start_without_lists,
         server,
         limit,
+        host,
         upstream,
         cache,
         local,

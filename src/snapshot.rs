@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use crate::event::{Attribution, Cause, Outcome};
 use crate::limit::Acl;
 use crate::name::NameBuf;
-use crate::policy::{Blocked, ListPolicy};
+use crate::policy::{Blocked, Host, ListPolicy};
 use crate::rule::{Effect, Mode, RpzAction, Scope, show_pattern};
 use crate::set::{Match, Part, Set, TooManyRules};
 use crate::util::UnixTime;
@@ -23,6 +23,7 @@ pub struct Snapshot {
     set: Set,
     lists: Box<[ListPolicy]>,
     acl: Acl,
+    host: Arc<Host>,
     canaries: Box<[Canary]>,
 }
 
@@ -89,7 +90,16 @@ impl Snapshot {
         acl: Acl,
         now: UnixTime,
     ) -> Result<Self, TooManyRules> {
-        Ok(Self { generation, set: Set::build(parts, now)?, lists: lists.into(), acl, canaries: Box::default() })
+        let set = Set::build(parts, now)?;
+        Ok(Self { generation, set, lists: lists.into(), acl, host: Arc::default(), canaries: Box::default() })
+    }
+
+    /// With this told of the server, to all clients.
+    pub fn with_host(mut self, host: &Arc<Host>) -> Self {
+        for canary in &mut self.canaries {
+            Arc::make_mut(&mut canary.snapshot).host = Arc::clone(host);
+        }
+        Self { host: Arc::clone(host), ..self }
     }
 
     /// With these clients apart; of two that a client belongs to, the first counts.
@@ -108,6 +118,7 @@ impl Snapshot {
             set: self.set.at(now),
             lists: self.lists.clone(),
             acl: self.acl.clone(),
+            host: Arc::clone(&self.host),
             canaries: (generation + 1..).zip(&self.canaries).map(later).collect(),
         }
     }
@@ -162,6 +173,11 @@ impl Snapshot {
     /// Who may ask.
     pub fn acl(&self) -> &Acl {
         &self.acl
+    }
+
+    /// What the server says of itself.
+    pub fn host(&self) -> &Host {
+        &self.host
     }
 
     /// Decides about a name (DESIGN section 2, precedence).

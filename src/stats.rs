@@ -18,11 +18,31 @@ use crate::rule::Mode;
 /// The most lists ever counted apart, versions on trial being lists of their own; further ones share the last place (and keep being blocked).
 pub const MAX_LISTS: usize = 2048;
 
-/// Response codes counted apart, by number: those a header has room for, and BADVERS (RFC 6891 section 9).
-const RCODES: [&str; 17] = [
-    "noerror", "formerr", "servfail", "nxdomain", "notimp", "refused", "yxdomain", "yxrrset", "nxrrset", "notauth",
-    "notzone", "rcode11", "rcode12", "rcode13", "rcode14", "rcode15", "badvers",
+/// Response codes counted apart, by number: those a header has room for, BADVERS (RFC 6891 section 9), and last, out of
+/// its turn, BADCOOKIE.
+const RCODES: [&str; 18] = [
+    "noerror",
+    "formerr",
+    "servfail",
+    "nxdomain",
+    "notimp",
+    "refused",
+    "yxdomain",
+    "yxrrset",
+    "nxrrset",
+    "notauth",
+    "notzone",
+    "rcode11",
+    "rcode12",
+    "rcode13",
+    "rcode14",
+    "rcode15",
+    "badvers",
+    "badcookie",
 ];
+
+/// The one that has a place out of its turn (RFC 7873 section 8).
+const BADCOOKIE: u16 = 23;
 
 /// What happened to a query, beside what a list did to it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -86,11 +106,23 @@ pub enum Counter {
     QuicHandshakeFailed,
     /// A DoQ connection was closed because the client broke its rules.
     DoqMisused,
+    /// Answered here because the operator chose to: a name by which clients find out whether they may go elsewhere.
+    Canary,
+    /// BADCOOKIE: a good cookie was demanded.
+    BadCookie,
+    /// A cookie from a client that had none of ours yet.
+    CookieNew,
+    /// A cookie of ours.
+    CookieValid,
+    /// A cookie of ours whose time is over.
+    CookieExpired,
+    /// A cookie that is not ours.
+    CookieWrong,
 }
 
 impl Counter {
     /// All of them with their names in `counters.json`.
-    const ALL: [(Self, &'static str); 29] = [
+    const ALL: [(Self, &'static str); 35] = [
         (Self::Received, "received"),
         (Self::Ignored, "ignored"),
         (Self::Invalid, "invalid"),
@@ -120,6 +152,12 @@ impl Counter {
         (Self::QuicRefused, "quic_refused"),
         (Self::QuicHandshakeFailed, "quic_handshake_failed"),
         (Self::DoqMisused, "doq_misused"),
+        (Self::Canary, "canary"),
+        (Self::BadCookie, "bad_cookie"),
+        (Self::CookieNew, "cookie_new"),
+        (Self::CookieValid, "cookie_valid"),
+        (Self::CookieExpired, "cookie_expired"),
+        (Self::CookieWrong, "cookie_wrong"),
     ];
 }
 
@@ -167,7 +205,7 @@ impl Counters {
 
     /// Counts an answer with this response code.
     pub fn answered(&mut self, transport: Transport, rcode: u16) {
-        let rcode = usize::from(rcode).min(RCODES.len() - 1);
+        let rcode = if rcode == BADCOOKIE { RCODES.len() - 1 } else { usize::from(rcode).min(RCODES.len() - 2) };
         self.add(|block| &block.rcodes[transport as usize][rcode]);
     }
 
@@ -399,17 +437,17 @@ mod tests {
         one.received(Transport::Tcp);
         other.received(Transport::Tcp);
         other.count(Counter::Received);
-        for rcode in [0, 3, 3, 15, 16, 17, u16::MAX] {
+        for rcode in [0, 3, 3, 15, 16, 17, 23, u16::MAX] {
             one.answered(Transport::Tcp, rcode);
             other.answered(Transport::Udp, rcode);
         }
         let totals = stats.totals();
         assert_eq!(totals.query(Counter::Received), 4);
-        let [udp, tcp] = &totals.transports[..] else { panic!("two transports") };
+        let [udp, tcp, ..] = &totals.transports[..] else { panic!("these are the first") };
         assert_eq!((udp.transport, udp.received, tcp.transport, tcp.received), ("udp", 1, "tcp", 2));
         for transport in [udp, tcp] {
             let some: Vec<_> = transport.rcodes.iter().filter(|(_, count)| *count > 0).collect();
-            assert_eq!(some, [&("noerror", 1), &("nxdomain", 2), &("rcode15", 1), &("badvers", 3)]);
+            assert_eq!(some, [&("noerror", 1), &("nxdomain", 2), &("rcode15", 1), &("badvers", 3), &("badcookie", 1)]);
         }
     }
 

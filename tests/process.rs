@@ -50,6 +50,8 @@ mod hostile;
 mod lists;
 #[path = "process/monitoring.rs"]
 mod monitoring;
+#[path = "process/niceties.rs"]
+mod niceties;
 #[path = "process/operate.rs"]
 mod operate;
 #[path = "process/orders.rs"]

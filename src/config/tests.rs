@@ -179,7 +179,7 @@ fn all_problems_are_told_at_once_with_their_place() {
             "1:1: unknown key \"state_dri\"; perhaps \"state_dir\" is meant; known are: state_dir, start_without_lists, \
              server, tls, upstream, cache, local, zone, answer, gate, list, hits, stats, stream, history, reload, orders, admin",
             "3:1: unknown key \"lsiten\" in [server]; perhaps \"listen\" is meant; known are: listen, allow_from, workers, \
-             pin, ready_file, proxy_from, tcp",
+             pin, ready_file, proxy_from, tcp, cookies, require_cookies, cookie_secret_file, nsid, identity, version",
             "4:11: [server] workers = \"4\": expected a whole number, found a text",
             "5:29: [server] allow_from = \"10.0.0.1/8\": bits are set behind the prefix",
             "7:8: [answer] mode = \"sinkhol\": not known; perhaps \"sinkhole\" is meant; choices are \"sinkhole\", \
@@ -256,6 +256,9 @@ fn mistakes_have_texts_that_help() {
         ("[local.hosts]\n\"a b\" = [\"10.0.0.1\"]", "2:9", "not a domain name"),
         ("[local.hosts]\n\"a.lan\" = [\"10.0.0\"]", "2:12", "not an address"),
         ("[local.hosts]\n\"a.lan\" = [\"10.0.0.1\"]\n\"A.lan\" = [\"10.0.0.1\"]", "", "stands here twice"),
+        ("[server]\ncookies = false\nrequire_cookies = true", "1:1", "`require_cookies` demands"),
+        ("[server]\nnsid = \"a\\u0000\"", "2:8", "control characters"),
+        ("[local]\ncanary = [\"firefox\", \"chrome\"]", "2:22", "choices are \"firefox\", \"icloud\""),
         ("[answer]\nmode = \"cname\"", "1:1", "needs a target"),
         ("[answer]\nttl = \"500ms\"", "1:1", "whole seconds"),
         ("[answer]\nede = 65536", "2:7", "must be from 0 to 65535"),

@@ -169,9 +169,9 @@ impl Bound {
         Ok(())
     }
 
-    /// Our own addresses: no upstream must be one of them.
-    pub fn socket_addresses(&self) -> Vec<SocketAddr> {
-        self.addresses.iter().map(|&(_, address)| address).collect()
+    /// Every address, and what is spoken there.
+    pub fn addresses(&self) -> &[(Transport, SocketAddr)] {
+        &self.addresses
     }
 
     /// The addresses by transport, for one line of log.

@@ -8,13 +8,15 @@ use crate::upstream::ServerState;
 
 /// What may happen to a query. Each is one of these, but for the last three: a hit of a shadow list or of an exception is
 /// answered like any other, and what is not in the cache becomes something else too.
-const OUTCOMES: [Counter; 13] = [
+const OUTCOMES: [Counter; 15] = [
     Counter::Ignored,
     Counter::Invalid,
     Counter::NotAllowed,
     Counter::NotServed,
     Counter::Blocked,
+    Counter::BadCookie,
     Counter::Local,
+    Counter::Canary,
     Counter::Cached,
     Counter::Stale,
     Counter::Forwarded,
@@ -22,6 +24,13 @@ const OUTCOMES: [Counter; 13] = [
     Counter::Overloaded,
     Counter::Excepted,
     Counter::Shadow,
+];
+/// What the cookie of a query may be.
+const COOKIES: [(&str, Counter); 4] = [
+    ("new", Counter::CookieNew),
+    ("valid", Counter::CookieValid),
+    ("expired", Counter::CookieExpired),
+    ("wrong", Counter::CookieWrong),
 ];
 /// Response codes that are told also when none was given: those resolvers give, and BADVERS.
 const USUAL: [&str; 7] = ["noerror", "formerr", "servfail", "nxdomain", "notimp", "refused", "badvers"];
@@ -49,7 +58,9 @@ fn queries(page: &mut Page<'_>, Facts { totals, .. }: &Facts) -> fmt::Result {
         let &(name, count) = totals.queries.get(counter as usize)?;
         Some(([("outcome", name)], count))
     });
-    page.counters("qalqan_query_outcomes", "Queries by what happened to them", outcomes)
+    page.counters("qalqan_query_outcomes", "Queries by what happened to them", outcomes)?;
+    let cookies = COOKIES.map(|(state, counter)| ([("state", state)], totals.query(counter)));
+    page.counters("qalqan_cookies", "Queries with a cookie, by what it was", cookies)
 }
 
 /// Hits.
