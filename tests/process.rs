@@ -12,6 +12,8 @@ mod answers;
 mod cache;
 #[path = "process/canary.rs"]
 mod canary;
+#[path = "process/certificates.rs"]
+mod certificates;
 #[path = "process/clickhouse.rs"]
 mod clickhouse;
 #[path = "process/collectors.rs"]
@@ -28,6 +30,8 @@ mod dnssec;
 mod doh;
 #[path = "process/doq.rs"]
 mod doq;
+#[path = "process/dot.rs"]
+mod dot;
 #[path = "process/fetch.rs"]
 mod fetch;
 #[path = "process/fetch_trust.rs"]
@@ -56,6 +60,8 @@ mod operate;
 mod orders;
 #[path = "process/probe.rs"]
 mod probe;
+#[path = "process/proxy.rs"]
+mod proxy;
 #[path = "process/reload.rs"]
 mod reload;
 #[path = "process/reports.rs"]

@@ -3,11 +3,15 @@
 
 use std::io;
 use std::net::SocketAddr;
+use std::sync::Arc;
 
 use proxy_header::{ParseConfig, ProxyHeader};
 use tokio::io::{AsyncRead, AsyncReadExt};
 
+use crate::engine::Decider;
 use crate::limit::{self, Acl, Cidr};
+use crate::stats::Counter;
+use crate::util::{Now, Throttle};
 
 /// What a header begins with: signature, command, family and length.
 const FRONT: usize = 16;
@@ -19,18 +23,27 @@ const MAX_HEADER: usize = 4096;
 pub(super) struct FrontEnds {
     none: bool,
     blocks: Acl,
+    trouble: Arc<Throttle>,
 }
 
 impl FrontEnds {
     /// From the setting.
     pub fn new(proxy_from: &[Cidr]) -> Self {
         let blocks = Acl::new(&limit::Settings { allow_from: proxy_from.to_vec() });
-        Self { none: proxy_from.is_empty(), blocks }
+        Self { none: proxy_from.is_empty(), blocks, trouble: Arc::new(Throttle::new(10_000)) }
     }
 
     /// Whether what comes from `address` has a header in front.
     pub fn has(&self, address: SocketAddr) -> bool {
         !self.none && self.blocks.allows(address.ip())
+    }
+
+    /// A front end has sent something else than a header: counted and said.
+    pub fn headless(&self, front_end: SocketAddr, decider: &Decider) {
+        decider.count(Counter::ProxyHeaderMissing);
+        if let Some(held) = self.trouble.pass(Now::read()) {
+            tracing::warn!(%front_end, held, "no PROXY header of version 2 from a front end in [server] proxy_from");
+        }
     }
 }
 

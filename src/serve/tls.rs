@@ -151,6 +151,12 @@ impl Pair {
         let no_pem = |path: &Path, wanted: &str, error: pem::Error| {
             let reason = match error {
                 pem::Error::NoItemsFound => format!("there is no {wanted} in it"),
+                pem::Error::MissingSectionEnd { end_marker } => {
+                    format!("the end of {} is missing", String::from_utf8_lossy(&end_marker))
+                }
+                pem::Error::IllegalSectionStart { line } => {
+                    format!("this is no PEM: {}", String::from_utf8_lossy(&line).escape_debug())
+                }
                 error => error.to_string(),
             };
             TlsError::Unreadable(path.into(), reason)

@@ -98,7 +98,7 @@ impl Worker {
             let mut client = from;
             if front_ends.has(from) {
                 let Some(said) = proxy::split(message, from) else {
-                    decider.count(Counter::ProxyHeaderMissing);
+                    front_ends.headless(from, decider);
                     return 0;
                 };
                 (client, message) = said;

@@ -86,8 +86,12 @@ fn who_breaks_the_rules_is_told_so_and_only_that_connection_ends() {
     let good = Quic::doq(server.at("doq"), &server.folder);
     let with_id = framed(&Ask { id: 7, ..query("blocked.example") });
     let whole = framed(&query("blocked.example"));
-    let cases: [(&str, &[u8]); 6] = [
+    let mut keepalive = query("blocked.example");
+    keepalive.edns.get_or_insert_default().options.push((11, Vec::new()));
+    let keepalive = framed(&keepalive);
+    let cases: [(&str, &[u8]); 7] = [
         ("an ID", &with_id),
+        ("edns-tcp-keepalive", &keepalive),
         ("two queries", &whole.repeat(2)),
         ("a stream that ends early", &whole[..whole.len() - 3]),
         ("half a length", &[0]),

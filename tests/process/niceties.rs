@@ -252,47 +252,63 @@ fn canary_names_are_denied_where_that_is_wanted_and_rules_go_first() {
 }
 
 #[test]
-fn clients_find_dns_over_tls_and_its_answers_are_padded() {
+fn clients_find_the_encrypted_transports_and_answers_there_are_padded() {
     let mock = Mock::fixed([198, 51, 100, 7]);
     let folder = Folder::new();
     folder.write("block.txt", "blocked.example\n");
-    let pair = rcgen::generate_simple_self_signed(vec!["dns.example".into()]).expect("a certificate");
+    let pair = rcgen::generate_simple_self_signed(vec!["*.dns.example".into(), "dns.example".into()]);
+    let pair = pair.expect("a certificate");
     folder.write("cert.pem", pair.cert.pem());
     folder.write("key.pem", pair.signing_key.serialize_pem());
-    let setup = Setup::new(mock.address())
-        .list("block", "block.txt", "")
-        .more("[tls]\ncertificate = \"cert.pem\"\nkey = \"key.pem\"\ndot = [\"127.0.0.1:0\"]");
-    let server = Server::start(&folder, &setup);
-    let dot = server.dot[0];
+    let listen = ["dot", "doh", "doh3", "doq"].map(|key| format!("{key} = [\"127.0.0.1:0\"]\n")).concat();
+    let tls = format!("[tls]\ncertificate = \"cert.pem\"\nkey = \"key.pem\"\n{listen}");
+    let server = Server::start(&folder, &Setup::new(mock.address()).list("block", "block.txt", "").more(&tls));
+    let [dot, doh, doh3, doq] = ["dot", "doh", "doh3", "doq"].map(|transport| server.at(transport));
+    let mut expected: Vec<(String, u16)> = vec![("dot".into(), dot.port()), ("doq".into(), doq.port())];
+    match doh.port() == doh3.port() {
+        true => expected.push(("h2,h3".into(), doh.port())),
+        false => expected.extend([("h2".into(), doh.port()), ("h3".into(), doh3.port())]),
+    }
+    expected.sort();
     for owner in ["_dns.resolver.arpa", "_dns.dns.example"] {
         let reply = server.ask(&Ask::new(owner, rtype::SVCB).edns());
-        let service = format!("1 dns.example. alpn=\"dot\" port=\"{}\" ipv4hint=\"127.0.0.1\"", dot.port());
-        let shown = reply.answers.iter().map(|rec| rec.data.replace(',', "")).collect::<Vec<_>>();
-        assert_eq!(
-            shown.iter().map(|text| text.replace('"', "")).collect::<Vec<_>>(),
-            [service.replace('"', "")],
-            "{reply:?}"
-        );
+        let word = |text: &str, key: &str| {
+            let found = text.split_whitespace().find_map(|word| word.strip_prefix(key));
+            found.unwrap_or_else(|| panic!("no {key} in {text}")).replace('"', "")
+        };
+        let mut services = Vec::new();
+        for text in reply.answers.iter().map(|rec| rec.data.as_str()) {
+            assert!(text.contains(" dns.example. ") && text.contains("127.0.0.1"), "{text}");
+            let alpn = word(text, "alpn=");
+            assert_eq!(alpn.starts_with('h'), text.contains("/dns-query"), "{text}");
+            services.push((alpn.trim_matches(',').to_owned(), word(text, "port=").parse().expect("a port")));
+        }
+        services.sort();
+        assert_eq!(services, expected, "{reply:?}");
         assert_eq!(reply.additionals.iter().map(|rec| rec.data.as_str()).collect::<Vec<_>>(), ["127.0.0.1"]);
     }
     let other = server.ask(&Ask::new("other.resolver.arpa", rtype::SVCB));
     assert_eq!((other.rcode, mock.total()), (rcode::NXDOMAIN, 0), "never forwarded");
     if let Some(text) = run("dig", server.udp[0], &["_dns.resolver.arpa", "SVCB"]) {
-        shows(&text, &[&format!("1 dns.example. alpn=\"dot\" port={} ipv4hint=127.0.0.1", dot.port())]);
+        shows(&text, &[&format!("dns.example. alpn=\"dot\" port={} ipv4hint=127.0.0.1", dot.port())]);
     }
     for (name, address) in
         [("blocked.example", "0.0.0.0"), ("free.example", "198.51.100.7"), ("free.example", "198.51.100.7")]
     {
-        let Some(text) = run("kdig", dot, &["+tls", "+padding", name, "A"]) else { return };
-        shows(&text, &[address, "PADDING:", "Received 468 B"]);
-        let text = run("kdig", dot, &["+tls", "+nopadding", name, "A"]).expect("it ran before");
-        shows(&text, &[address]);
-        assert!(!text.contains("PADDING:"), "{text}");
+        for (way, to) in [("+tls", dot), ("+https", doh), ("+quic", doq)] {
+            let Some(text) = run("kdig", to, &[way, "+padding", name, "A"]) else { return };
+            shows(&text, &[address, "PADDING:", "Received 468 B"]);
+            let text = run("kdig", to, &[way, "+nopadding", name, "A"]).expect("it ran before");
+            shows(&text, &[address]);
+            assert!(!text.contains("PADDING:"), "{text}");
+        }
     }
-    let Some(text) = run("dig", dot, &["+tls", "+keepalive", "+padding=128", "+cookie", "free.example", "A"]) else {
-        return;
-    };
-    shows(&text, &["TCP KEEPALIVE: 10.0 secs", "(good)", "PAD", "MSG SIZE  rcvd: 468"]);
+    for (way, to) in [("+tls", dot), ("+https", doh)] {
+        let asked = [way, "+keepalive", "+padding=128", "+cookie", "free.example", "A"];
+        let Some(text) = run("dig", to, &asked) else { return };
+        shows(&text, &["(good)", "PAD", "MSG SIZE  rcvd: 468"]);
+        assert_eq!(text.contains("TCP KEEPALIVE: 10.0 secs"), way == "+tls", "{text}");
+    }
     assert!(Udp::to(server.udp[0]).ask(&with("free.example", rtype::A, 12, &[0; 9])).expect("an answer").len < 100);
     server.stop();
 }

@@ -87,11 +87,6 @@ impl Setup {
         Self { servers: vec![format!("udp://{upstream}")], ..Self::default() }
     }
 
-    /// Asks these upstreams, written as in the configuration.
-    pub fn asking(servers: &[String]) -> Self {
-        Self { servers: servers.to_vec(), ..Self::default() }
-    }
-
     /// One more upstream.
     pub fn or(mut self, upstream: SocketAddr) -> Self {
         self.servers.push(format!("udp://{upstream}"));
@@ -175,16 +170,10 @@ pub struct Server {
     pub udp: Vec<SocketAddr>,
     /// TCP addresses, likewise.
     pub tcp: Vec<SocketAddr>,
-    /// DNS over TLS.
-    pub dot: Vec<SocketAddr>,
-    /// DNS over HTTPS.
-    pub doh: Vec<SocketAddr>,
-    /// DNS over HTTPS, by HTTP/3.
-    pub doh3: Vec<SocketAddr>,
-    /// DNS over QUIC.
-    pub doq: Vec<SocketAddr>,
     /// Addresses of the admin listener, likewise.
     pub http: Vec<SocketAddr>,
+    /// Addresses of encrypted listeners, by transport.
+    encrypted: Vec<(String, SocketAddr)>,
 }
 
 impl Server {
@@ -222,12 +211,9 @@ impl Server {
             match entry["transport"].as_str() {
                 Some("udp") => server.udp.push(address),
                 Some("tcp") => server.tcp.push(address),
-                Some("dot") => server.dot.push(address),
-                Some("doh") => server.doh.push(address),
-                Some("doh3") => server.doh3.push(address),
-                Some("doq") => server.doq.push(address),
                 Some("http") => server.http.push(address),
-                other => panic!("transport {other:?}"),
+                Some(other) => server.encrypted.push((other.into(), address)),
+                None => panic!("an address without a transport: {entry}"),
             }
         }
         server
@@ -264,24 +250,15 @@ impl Server {
             folder,
             udp: Vec::new(),
             tcp: Vec::new(),
-            dot: Vec::new(),
-            doh: Vec::new(),
-            doh3: Vec::new(),
-            doq: Vec::new(),
             http: Vec::new(),
+            encrypted: Vec::new(),
         }
     }
 
     /// The first address of an encrypted transport.
     pub fn at(&self, transport: &str) -> SocketAddr {
-        let addresses = match transport {
-            "dot" => &self.dot,
-            "doh" => &self.doh,
-            "doh3" => &self.doh3,
-            "doq" => &self.doq,
-            _ => panic!("no encrypted transport: {transport}"),
-        };
-        *addresses.first().unwrap_or_else(|| panic!("no {transport} in the ready file"))
+        let found = self.encrypted.iter().find(|(name, _)| name == transport);
+        found.unwrap_or_else(|| panic!("no {transport} in the ready file")).1
     }
 
     /// What it has said so far.

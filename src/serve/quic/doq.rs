@@ -8,8 +8,9 @@ use tokio::time::timeout;
 
 use super::super::desk::{AtOnce, leave};
 use super::Guest;
+use crate::name::NameBuf;
 use crate::stats::Counter;
-use crate::wire::STREAM_MAX;
+use crate::wire::{self, STREAM_MAX};
 
 /// DOQ_NO_ERROR
 pub(super) const NO_ERROR: VarInt = VarInt::from_u32(0);
@@ -117,10 +118,17 @@ fn message(frame: &[u8]) -> Result<&[u8], Fault> {
     }
     // RFC 9250 section 4.2.1.
     match message.first_chunk() {
+        Some([0, 0]) if asks_keepalive(message) => Err(Fault::Protocol("edns-tcp-keepalive is for TCP")),
         Some([0, 0]) => Ok(message),
         Some(_) => Err(Fault::Protocol("the message ID is not 0")),
         None => Err(Fault::Protocol("no query")),
     }
+}
+
+/// It has an option that nobody may send here (RFC 9250 section 5.5.2).
+fn asks_keepalive(message: &[u8]) -> bool {
+    let query = wire::parse(message, &mut NameBuf::new());
+    query.is_ok_and(|query| query.edns.is_some_and(|edns| edns.asks.keepalive))
 }
 
 /// Sends the answer, which ends the stream.
@@ -142,6 +150,17 @@ mod tests {
         assert_eq!(message(&[0, 3, 0, 0, 7]), Ok(&[0, 0, 7][..]));
         for frame in [&[][..], &[0], &[0, 3, 0, 0], &[0, 0], &[0, 1, 0], &[0, 3, 0, 1, 7], &[0, 2, 1, 0]] {
             assert!(matches!(message(frame), Err(Fault::Protocol(_))), "{frame:?}");
+        }
+    }
+
+    #[test]
+    fn what_is_for_tcp_alone_is_a_fault() {
+        for (code, good) in [(11, false), (12, true)] {
+            let mut query = wire::question(b"\x01a\0", 1);
+            query[11] = 1;
+            query.extend_from_slice(&[0, 0, 41, 4, 208, 0, 0, 0, 0, 0, 4, 0, code, 0, 0]);
+            let frame = [&(query.len() as u16).to_be_bytes()[..], &query].concat();
+            assert_eq!(message(&frame).is_ok(), good, "option {code}");
         }
     }
 }

@@ -17,20 +17,18 @@ use crate::event::Transport;
 use crate::serve::proxy;
 use crate::serve::shared::{Seat, Shared};
 use crate::stats::Counter;
-use crate::util::{Now, Throttle};
 
 /// Greets the connections of all listeners.
 #[derive(Clone, Debug)]
 pub(in crate::serve) struct Greeter {
     shared: Arc<Shared>,
     handshakes: Arc<Handshakes>,
-    trouble: Arc<Throttle>,
 }
 
 impl Greeter {
     /// Nobody is there yet.
     pub fn new(shared: &Arc<Shared>, handshakes: Arc<Handshakes>) -> Self {
-        Self { shared: Arc::clone(shared), handshakes, trouble: Arc::new(Throttle::new(10_000)) }
+        Self { shared: Arc::clone(shared), handshakes }
     }
 
     /// Has `serve` speak to a client that does not encrypt.
@@ -56,8 +54,10 @@ impl Greeter {
                 let (client, seat) = greeter.client(&mut stream, from, None).await?;
                 Some((stream, client, seat))
             };
-            let Ok(Some((stream, client, seat))) =
-                handshake.during(work).await.inspect_err(|_| greeter.no_header(from))
+            let Ok(Some((stream, client, seat))) = handshake
+                .during(work)
+                .await
+                .inspect_err(|_| greeter.shared.front_ends.headless(from, &greeter.shared.decider))
             else {
                 return;
             };
@@ -115,18 +115,10 @@ impl Greeter {
             return Some((from, seat));
         }
         let Ok(client) = proxy::read(stream, from).await else {
-            self.no_header(from);
+            self.shared.front_ends.headless(from, &self.shared.decider);
             return None;
         };
         Some((client, self.shared.seat(client.ip())?))
-    }
-
-    /// A front end has sent something else than a header.
-    fn no_header(&self, front_end: SocketAddr) {
-        self.shared.decider.count(Counter::ProxyHeaderMissing);
-        if let Some(held) = self.trouble.pass(Now::read()) {
-            tracing::warn!(%front_end, held, "no PROXY header of version 2 from a front end in [server] proxy_from");
-        }
     }
 
     /// A handshake broke; why is the client's own affair, but for who looks for reasons.

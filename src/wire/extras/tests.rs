@@ -168,7 +168,7 @@ proptest! {
             [] => prop_assert!(!pad || limit - len < 4, "{} of {}", len, limit),
             [(_, zeros)] => {
                 prop_assert!(*pad && zeros.iter().all(|&octet| octet == 0));
-                prop_assert!(len % 468 == 0 || len == limit, "{} of {}", len, limit);
+                prop_assert!(len.is_multiple_of(468) || len == limit, "{} of {}", len, limit);
                 prop_assert!(zeros.len() < 468);
             }
             more => prop_assert!(false, "{:?}", more),
