@@ -22,6 +22,7 @@ mod question;
 mod quic;
 mod race;
 mod server;
+mod subnet;
 mod system;
 #[cfg(test)]
 mod tests;
@@ -31,7 +32,7 @@ mod window;
 use std::collections::HashMap;
 use std::fmt;
 use std::future::Future;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -43,8 +44,10 @@ pub use health::{Fault, ServerHealth, ServerState};
 pub use latency::LatencyCounts;
 pub use race::Strategy;
 pub use server::{Host, Protocol, Secure, Server};
+pub use subnet::ClientSubnet;
 
 use crate::name::Name;
+use crate::wire::Subnet;
 use datagrams::Datagrams;
 use known::Known;
 use merge::{Joined, Outcome, Pending};
@@ -80,6 +83,8 @@ pub struct Settings {
     pub ca_file: Option<PathBuf>,
     /// Connections to one server at the most.
     pub connections: usize,
+    /// Whether servers are told for whom they are asked.
+    pub client_subnet: ClientSubnet,
 }
 
 /// A question to the upstreams. RD is always set, and AD too, so that the reply says whether the server validated it
@@ -96,6 +101,19 @@ pub struct Ask {
     pub dnssec_ok: bool,
     /// CD: no validation by the server.
     pub checking_disabled: bool,
+}
+
+/// A question, and on whose behalf if that is told.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+struct Wish {
+    ask: Ask,
+    subnet: Option<Subnet>,
+}
+
+impl From<Ask> for Wish {
+    fn from(ask: Ask) -> Self {
+        Self { ask, subnet: None }
+    }
 }
 
 /// What a server said.
@@ -246,6 +264,7 @@ pub struct Upstream {
     everywhere: Arc<[Arc<Remote>]>,
     zones: HashMap<Name, Arc<[Arc<Remote>]>>,
     plan: Plan,
+    client_subnet: ClientSubnet,
     pending: Arc<Pending>,
     datagrams: Datagrams,
     asked: AtomicU64,
@@ -274,6 +293,7 @@ impl Upstream {
             everywhere,
             zones,
             plan: Plan { strategy: settings.strategy, timeout: settings.timeout },
+            client_subnet: settings.client_subnet,
             pending: Arc::new(Pending::new(settings.max_in_flight)),
             asked: AtomicU64::new(0),
             merged: AtomicU64::new(0),
@@ -287,8 +307,17 @@ impl Upstream {
     /// # Errors
     /// See [`Failure`]. A SERVFAIL or REFUSED all servers agree on is a [`Reply`], not a failure.
     pub async fn ask(&self, ask: Ask) -> Result<Reply, Failure> {
+        self.ask_for(ask, None).await
+    }
+
+    /// The same on behalf of a network, as [`Self::subnet`] gives it. Then the answer may hold for that network only.
+    ///
+    /// # Errors
+    /// As above.
+    pub async fn ask_for(&self, ask: Ask, subnet: Option<Subnet>) -> Result<Reply, Failure> {
         self.asked.fetch_add(1, Ordering::Relaxed);
-        let outcome = match self.pending.join(&ask) {
+        let wish = Wish { ask, subnet };
+        let outcome = match self.pending.join(&wish) {
             Joined::Full => {
                 self.busy.fetch_add(1, Ordering::Relaxed);
                 return Err(Failure::Busy);
@@ -298,7 +327,7 @@ impl Upstream {
                 waiting.outcome().await
             }
             Joined::Leading(lead) => {
-                let race = race::race(self.group_for(&ask.name), ask, self.plan);
+                let race = race::race(self.group_for(&wish.ask.name), wish, self.plan);
                 let leading = async move {
                     let outcome = race.await;
                     lead.finish(&outcome);
@@ -311,6 +340,11 @@ impl Upstream {
             self.failed.fetch_add(1, Ordering::Relaxed);
         }
         outcome
+    }
+
+    /// What is told of a client who sent `query`; mostly nothing.
+    pub fn subnet(&self, query: &[u8], client: IpAddr) -> Option<Subnet> {
+        self.client_subnet.of(query, client)
     }
 
     /// How each server is doing, in order of configuration.

@@ -41,6 +41,7 @@ fn others() -> Settings {
         bootstrap: Vec::new(),
         ca_file: None,
         connections: 4,
+        client_subnet: ClientSubnet::Off,
     }
 }
 

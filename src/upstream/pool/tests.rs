@@ -15,7 +15,8 @@ use secure::{ANSWER, Authority, Kind, PATH, Secure as Server, Ways, names};
 
 use crate::name::Name;
 use crate::upstream::{
-    Ask, Failure, Fault, Host, Protocol, Secure, Server as Upstreams, ServerState, Settings, Strategy, Upstream,
+    Ask, ClientSubnet, Failure, Fault, Host, Protocol, Secure, Server as Upstreams, ServerState, Settings, Strategy,
+    Upstream,
 };
 use crate::util::Digest;
 
@@ -50,6 +51,7 @@ impl Setting {
             bootstrap: Vec::new(),
             ca_file: Some(PathBuf::from(self.file.path())),
             connections: 2,
+            client_subnet: ClientSubnet::Off,
         }
     }
 

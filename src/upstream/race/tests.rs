@@ -7,7 +7,7 @@ use mock::{Mock, Say};
 
 use super::*;
 use crate::name::Name;
-use crate::upstream::{Settings, Upstream};
+use crate::upstream::{ClientSubnet, Settings, Upstream};
 
 const ADDRESS: [u8; 4] = [192, 0, 2, 7];
 
@@ -22,6 +22,7 @@ fn to(mocks: &[&Mock], strategy: Strategy) -> Upstream {
         bootstrap: Vec::new(),
         ca_file: None,
         connections: 1,
+        client_subnet: ClientSubnet::Off,
     };
     Upstream::new(&settings, &[]).expect("good settings")
 }
@@ -54,6 +55,7 @@ async fn in_order_the_first_that_works_is_asked_however_slow() {
         bootstrap: Vec::new(),
         ca_file: None,
         connections: 1,
+        client_subnet: ClientSubnet::Off,
     };
     let servers = vec![Server::Udp(dead), Server::Udp(slow.address()), Server::Udp(fast.address())];
     let upstream = Upstream::new(&settings(servers), &[]).expect("good settings");
