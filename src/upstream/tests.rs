@@ -1,7 +1,7 @@
 //! The strategy against mock servers on loopback.
 
 #[path = "../../tests/support/mock.rs"]
-mod mock;
+pub(super) mod mock;
 
 use std::net::Ipv4Addr;
 

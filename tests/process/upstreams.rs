@@ -122,7 +122,7 @@ fn a_server_with_a_name_waits_for_bootstrap_and_never_asks_itself() {
     let mock = Secure::start(Kind::Https, &issued, Ways::default());
     let url = format!("https://dns.example:{}/dns-query", mock.address().port());
     let nobody = dead_address();
-    let setup = asking(&[url.clone()]).upstream(&format!("bootstrap = [\"{nobody}\"]"));
+    let setup = asking(std::slice::from_ref(&url)).upstream(&format!("bootstrap = [\"{nobody}\"]"));
     let server = Server::start(&folder, &setup);
     assert_eq!(server.a("www.example").rcode, rcode::SERVFAIL);
     server.says("cannot look up dns.example at the bootstrap servers");
@@ -130,7 +130,7 @@ fn a_server_with_a_name_waits_for_bootstrap_and_never_asks_itself() {
         ("dns.example", rtype::A) => Say::A([127, 0, 0, 1]),
         _ => Say::Nodata,
     });
-    let setup = asking(&[url.clone()]).upstream(&format!("bootstrap = [\"{}\"]", bootstrap.address()));
+    let setup = asking(std::slice::from_ref(&url)).upstream(&format!("bootstrap = [\"{}\"]", bootstrap.address()));
     folder.replace("config.toml", setup.text());
     server.comes_to("www.example", ANSWER);
     assert!(bootstrap.asked().iter().all(|asked| asked.name == "dns.example"), "{:?}", bootstrap.asked());

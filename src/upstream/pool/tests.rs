@@ -1,7 +1,5 @@
 //! Connections of every kind against servers on loopback: bursts, ends, certificates, names.
 
-#[path = "../../../tests/support/mock.rs"]
-mod mock;
 #[path = "../../../tests/support/secure.rs"]
 mod secure;
 
@@ -10,10 +8,10 @@ use std::net::IpAddr;
 use std::path::PathBuf;
 
 use hickory_proto::rr::Name as ProtoName;
-use mock::{Mock, Say};
 use secure::{ANSWER, Authority, Kind, PATH, Secure as Server, Ways, names};
 
 use crate::name::Name;
+use crate::upstream::tests::mock::{self, Mock, Say};
 use crate::upstream::{
     Ask, ClientSubnet, Failure, Fault, Host, Protocol, Secure, Server as Upstreams, ServerState, Settings, Strategy,
     Upstream,

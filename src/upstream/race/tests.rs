@@ -1,12 +1,8 @@
 //! Who is asked first.
 
-#[path = "../../../tests/support/mock.rs"]
-mod mock;
-
-use mock::{Mock, Say};
-
 use super::*;
 use crate::name::Name;
+use crate::upstream::tests::mock::{self, Mock, Say};
 use crate::upstream::{ClientSubnet, Settings, Upstream};
 
 const ADDRESS: [u8; 4] = [192, 0, 2, 7];
