@@ -24,6 +24,7 @@ mod quic;
 mod race;
 mod recurse;
 mod server;
+mod subnet;
 mod system;
 #[cfg(test)]
 mod tests;
@@ -33,7 +34,7 @@ mod window;
 use std::collections::HashMap;
 use std::fmt;
 use std::future::Future;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -47,8 +48,10 @@ pub use latency::LatencyCounts;
 pub use race::Strategy;
 pub use recurse::{Network, RecursionError, RecursionSettings};
 pub use server::{Host, Protocol, Secure, Server};
+pub use subnet::ClientSubnet;
 
 use crate::name::Name;
+use crate::wire::Subnet;
 use datagrams::Datagrams;
 use known::Known;
 use merge::{Joined, Outcome, Pending};
@@ -88,6 +91,8 @@ pub struct Settings {
     pub ca_file: Option<PathBuf>,
     /// Connections to one server at the most.
     pub connections: usize,
+    /// Whether servers are told for whom they are asked.
+    pub client_subnet: ClientSubnet,
 }
 
 /// A question to the upstreams. RD is always set, and AD too, so that the reply says whether the server validated it
@@ -104,6 +109,19 @@ pub struct Ask {
     pub dnssec_ok: bool,
     /// CD: no validation by the server.
     pub checking_disabled: bool,
+}
+
+/// A question, and on whose behalf if that is told.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+struct Wish {
+    ask: Ask,
+    subnet: Option<Subnet>,
+}
+
+impl From<Ask> for Wish {
+    fn from(ask: Ask) -> Self {
+        Self { ask, subnet: None }
+    }
 }
 
 /// What a server said.
@@ -262,6 +280,7 @@ pub struct Upstream {
     everywhere: Arc<[Arc<Remote>]>,
     zones: HashMap<Name, Arc<[Arc<Remote>]>>,
     plan: Plan,
+    client_subnet: ClientSubnet,
     pending: Arc<Pending>,
     datagrams: Datagrams,
     roots: Option<Arc<recurse::Roots>>,
@@ -301,6 +320,7 @@ impl Upstream {
             everywhere,
             zones,
             plan: Plan { strategy: settings.strategy, timeout: settings.timeout },
+            client_subnet: settings.client_subnet,
             pending: Arc::new(Pending::new(settings.max_in_flight)),
             asked: AtomicU64::new(0),
             merged: AtomicU64::new(0),
@@ -315,13 +335,22 @@ impl Upstream {
     /// # Errors
     /// See [`Failure`]. A SERVFAIL or REFUSED all servers agree on is a [`Reply`], not a failure.
     pub async fn ask(self: &Arc<Self>, ask: Ask) -> Result<Reply, Failure> {
-        if self.validator.is_some() { dnssec::validated(self, ask).await } else { self.fetch(ask).await }
+        self.ask_for(ask, None).await
+    }
+
+    /// The same on behalf of a network, as [`Self::subnet`] gives it. Then the answer may hold for that network only.
+    ///
+    /// # Errors
+    /// As above.
+    pub async fn ask_for(self: &Arc<Self>, ask: Ask, subnet: Option<Subnet>) -> Result<Reply, Failure> {
+        if self.validator.is_some() { dnssec::validated(self, ask).await } else { self.fetch(ask, subnet).await }
     }
 
     /// What the servers say.
-    async fn fetch(&self, ask: Ask) -> Result<Reply, Failure> {
+    async fn fetch(&self, ask: Ask, subnet: Option<Subnet>) -> Result<Reply, Failure> {
         self.asked.fetch_add(1, Ordering::Relaxed);
-        let outcome = match self.pending.join(&ask) {
+        let wish = Wish { ask, subnet };
+        let outcome = match self.pending.join(&wish) {
             Joined::Full => {
                 self.busy.fetch_add(1, Ordering::Relaxed);
                 return Err(Failure::Busy);
@@ -331,7 +360,7 @@ impl Upstream {
                 waiting.outcome().await
             }
             Joined::Leading(lead) => {
-                let race = self.way(ask);
+                let race = self.way(wish);
                 let leading = async move {
                     let outcome = race.await;
                     lead.finish(&outcome);
@@ -344,6 +373,12 @@ impl Upstream {
             self.failed.fetch_add(1, Ordering::Relaxed);
         }
         outcome
+    }
+
+    /// What is told of a client who sent `query`; mostly nothing, and never anything where answers are validated or resolved
+    /// from the root.
+    pub fn subnet(&self, query: &[u8], client: IpAddr) -> Option<Subnet> {
+        if self.validator.is_some() || self.roots.is_some() { None } else { self.client_subnet.of(query, client) }
     }
 
     /// How each server is doing, in order of configuration.
@@ -367,11 +402,11 @@ impl Upstream {
     }
 
     /// The answer to come: from servers, or from the root on.
-    fn way(&self, ask: Ask) -> Pin<Box<dyn Future<Output = Outcome> + Send>> {
-        let group = self.group_for(&ask.name);
+    fn way(&self, wish: Wish) -> Pin<Box<dyn Future<Output = Outcome> + Send>> {
+        let group = self.group_for(&wish.ask.name);
         match &self.roots {
-            Some(roots) if group.is_empty() => Box::pin(Arc::clone(roots).ask(ask, self.plan.timeout)),
-            _ => Box::pin(race::race(group, ask, self.plan)),
+            Some(roots) if group.is_empty() => Box::pin(Arc::clone(roots).ask(wish.ask, self.plan.timeout)),
+            _ => Box::pin(race::race(group, wish, self.plan)),
         }
     }
 

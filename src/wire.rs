@@ -6,6 +6,7 @@ mod lifetime;
 mod query;
 mod records;
 mod relay;
+mod subnet;
 mod walk;
 mod write;
 
@@ -15,6 +16,7 @@ pub use lifetime::lifetime;
 pub use query::{Asks, Edns, Invalid, Query, parse};
 pub use records::{Glance, Records, Seen, Written, answers_in_full, glance, take_apart};
 pub use relay::{Relay, RelayError, relay};
+pub use subnet::{Subnet, is_tailored};
 pub use walk::{TargetVisitor, targets};
 pub use write::{Ede, Opt, Owner, Section, Writer, question};
 
@@ -94,6 +96,7 @@ pub mod option {
     pub const COOKIE: u16 = 10;
     pub const KEEPALIVE: u16 = 11;
     pub const PADDING: u16 = 12;
+    pub const CLIENT_SUBNET: u16 = 8;
     pub const EDE: u16 = 15;
     pub const STRUCTURED_ERROR: u16 = 26;
 }

@@ -7,7 +7,7 @@ use std::time::Duration;
 use super::reader::{Limits, Table};
 use super::sections::{optional_path, zone_name};
 use super::server::{self, ServerError};
-use crate::upstream::{DnssecSettings, Server, Settings, Strategy, ZoneSettings};
+use crate::upstream::{ClientSubnet, DnssecSettings, Server, Settings, Strategy, ZoneSettings};
 
 /// Seconds as a duration, for the constants below.
 const fn secs(seconds: u64) -> Duration {
@@ -32,6 +32,9 @@ const STRATEGIES: [(&str, Strategy); 4] = [
     ("ordered", Strategy::Ordered),
     ("random", Strategy::Random),
 ];
+/// `client_subnet`
+const CLIENT_SUBNETS: [(&str, ClientSubnet); 3] =
+    [("off", ClientSubnet::Off), ("forward", ClientSubnet::Forward), ("truncate", ClientSubnet::Truncate)];
 /// How many zones there may be.
 const MAX_ZONES: usize = 1000;
 
@@ -55,6 +58,7 @@ pub(super) fn read(mut table: Table<'_>, listen: &[SocketAddr], folder: &Path, d
     let timeout = table.duration("timeout", TIMEOUT);
     let max_in_flight = table.count("max_in_flight", MAX_IN_FLIGHT);
     let mix_case = table.flag("mix_case", false);
+    let client_subnet = table.choice("client_subnet", &CLIENT_SUBNETS, ClientSubnet::default());
     let mut zones: Vec<ZoneSettings> = Vec::new();
     for mut zone in table.tables("zone", MAX_ZONES) {
         let name = zone_name(&mut zone, zones.iter().map(|known| &known.name));
@@ -78,6 +82,7 @@ pub(super) fn read(mut table: Table<'_>, listen: &[SocketAddr], folder: &Path, d
         connections,
         recursion: recurse.then_some(recursion),
         dnssec,
+        client_subnet,
     }
 }
 

@@ -26,6 +26,8 @@ const PATIENCE: Duration = Duration::from_secs(4);
 const STAGGER: Duration = Duration::from_millis(250);
 /// Addresses of one server that are tried.
 const MAX_ADDRESSES: usize = 6;
+/// A request that is not answered by then is cancelled, whoever waits.
+const LINGER: Duration = Duration::from_secs(60);
 /// The same complaint about a server comes no more often, in milliseconds.
 const QUIET: i64 = 60_000;
 
@@ -224,8 +226,14 @@ impl Dial {
         let refused = match line {
             Line::Framed(framed) => return framed.ask(question).await,
             Line::Quic(connection) => return quic::ask(connection, question).await,
-            Line::Http2(http) => http.ask(question.to_vec()).await,
-            Line::Http3(http) => http.ask(question.to_vec()).await,
+            Line::Http2(http) => {
+                let (http, question) = (http.clone(), question.to_vec());
+                to_the_end(async move { http.ask(question).await }).await
+            }
+            Line::Http3(http) => {
+                let (http, question) = (http.clone(), question.to_vec());
+                to_the_end(async move { http.ask(question).await }).await
+            }
         };
         refused.map_err(|refusal| {
             match refusal {
@@ -237,6 +245,15 @@ impl Dial {
             refusal.trouble()
         })
     }
+}
+
+/// A request goes on when nobody waits for it any more: servers take many cancelled ones for an attack (RFC 9113
+/// section 10.5) and close the connection.
+async fn to_the_end(
+    request: impl Future<Output = Result<Vec<u8>, Refusal>> + Send + 'static,
+) -> Result<Vec<u8>, Refusal> {
+    let request = tokio::spawn(async move { timeout(LINGER, request).await.unwrap_or(Err(Refusal::Broken)) });
+    request.await.unwrap_or(Err(Refusal::Broken))
 }
 
 impl Line {

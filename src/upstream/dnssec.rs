@@ -28,7 +28,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use tokio::time::timeout;
 
 use super::merge::{Joined, Outcome};
-use super::{Ask, Failure, Leading, Reply, Upstream};
+use super::{Ask, Failure, Leading, Reply, Upstream, Wish};
 use crate::name::Name;
 use crate::util::Now;
 use crate::wire::CLASS_IN;
@@ -128,7 +128,7 @@ impl Context<'_> {
 
 /// Asks the servers and validates, once for all who ask the same; `upstream` has a validator.
 pub(super) async fn validated(upstream: &Arc<Upstream>, ask: Ask) -> Outcome {
-    match upstream.validating.join(&ask) {
+    match upstream.validating.join(&Wish { ask: ask.clone(), subnet: None }) {
         Joined::Full => Err(Failure::Busy),
         Joined::Following(waiting) => waiting.outcome().await,
         Joined::Leading(lead) => {
@@ -154,7 +154,7 @@ impl Source for Servers {
     fn fetch(&self, name: Name, qtype: u16) -> Fetch {
         let upstream = Arc::clone(&self.0);
         let ask = Ask { name, qtype, qclass: CLASS_IN, dnssec_ok: true, checking_disabled: true };
-        Box::pin(async move { upstream.fetch(ask).await })
+        Box::pin(async move { upstream.fetch(ask, None).await })
     }
 }
 

@@ -9,7 +9,7 @@ use hickory_proto::rr::RData;
 use tokio::time::Instant;
 
 use super::race::{Plan, Remote, Strategy, race};
-use super::{Ask, Reply};
+use super::{Ask, Reply, Wish};
 use crate::name::Name;
 use crate::wire::{CLASS_IN, rtype};
 
@@ -112,12 +112,9 @@ impl Lookup {
 
     /// Asks for both kinds of addresses. IPv4 first: where IPv6 does not work, it mostly fails slowly.
     async fn ask(&self) -> Result<(Arc<[IpAddr]>, Duration), String> {
-        let ask = |qtype| Ask {
-            name: self.name.clone(),
-            qtype,
-            qclass: CLASS_IN,
-            dnssec_ok: false,
-            checking_disabled: false,
+        let ask = |qtype| {
+            let name = self.name.clone();
+            Wish::from(Ask { name, qtype, qclass: CLASS_IN, dnssec_ok: false, checking_disabled: false })
         };
         let plan = Plan { strategy: Strategy::Ordered, timeout: TIMEOUT };
         let servers = || Arc::clone(&self.bootstrap.servers);

@@ -9,7 +9,7 @@ use std::time::Duration;
 use super::datagrams::{Datagram, Datagrams};
 use super::pool::{Answered, Pool};
 use super::question::{Match, Question};
-use super::{Ask, Trouble};
+use super::{Trouble, Wish};
 use crate::wire::{self, HEADER, flag, rcode};
 
 /// So many replies in other letter case than asked, and none in the right one between them, say that a server does not
@@ -70,19 +70,22 @@ impl Link {
     }
 
     /// Asks once and waits without end: the caller knows how long. `again`: this was asked before and is not answered.
-    pub(super) async fn ask(&self, ask: &Ask, again: bool) -> Result<Got, Trouble> {
+    pub(super) async fn ask(&self, wish: &Wish, again: bool) -> Result<Got, Trouble> {
         // With EDNS first; without, if that is what the server stumbles over (RFC 6891 section 7).
-        let first = self.ask_with(ask, true, again).await;
+        let first = self.ask_with(wish, true, again).await;
         let stumbled = match &first {
             Ok(got) => got.rcode == rcode::FORMERR && !got.edns,
             Err(trouble) => *trouble == Trouble::Bare(rcode::FORMERR),
         };
-        if stumbled { Box::pin(self.ask_with(ask, false, false)).await } else { first }
+        if stumbled { Box::pin(self.ask_with(wish, false, false)).await } else { first }
     }
 
     /// Over UDP, then over TCP if the answer is truncated or somebody guesses at it.
-    async fn ask_with(&self, ask: &Ask, edns: bool, again: bool) -> Result<Got, Trouble> {
-        let question = Question::new(ask, edns);
+    async fn ask_with(&self, wish: &Wish, edns: bool, again: bool) -> Result<Got, Trouble> {
+        let mut question = Question::new(&wish.ask, edns);
+        if let (true, Some(subnet)) = (edns, &wish.subnet) {
+            question.add_subnet(subnet);
+        }
         let Some(by) = &self.datagrams else {
             return Box::pin(self.over_stream(&question)).await;
         };

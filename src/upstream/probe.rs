@@ -7,14 +7,14 @@ use std::time::Duration;
 use tokio::time::{Instant, sleep, timeout};
 
 use super::race::{Remote, is_good};
-use super::{Ask, Trouble};
+use super::{Trouble, Wish};
 
 /// A probe is sent after this share of the time aside, in hundredths: drawn anew each time, so that servers that failed
 /// together are not asked together, and always before a client's query would be let through.
 const SHARE: (u64, u64) = (60, 90);
 
 /// Watches over a server that has just been put aside. Ends with it, or when the server is used again.
-pub(super) fn start(remote: &Arc<Remote>, probe: &Ask, patience: Duration) {
+pub(super) fn start(remote: &Arc<Remote>, probe: &Wish, patience: Duration) {
     let (remote, probe) = (Arc::downgrade(remote), probe.clone());
     if let Ok(runtime) = tokio::runtime::Handle::try_current() {
         runtime.spawn(async move {
@@ -32,7 +32,7 @@ pub(super) fn start(remote: &Arc<Remote>, probe: &Ask, patience: Duration) {
 }
 
 /// One probe; whether there is to be another.
-async fn once(remote: &Weak<Remote>, probe: &Ask, patience: Duration) -> bool {
+async fn once(remote: &Weak<Remote>, probe: &Wish, patience: Duration) -> bool {
     let Some(remote) = remote.upgrade() else { return false };
     if !remote.is_aside() {
         return false;

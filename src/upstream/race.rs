@@ -16,7 +16,7 @@ use tokio::time::{Instant, Sleep, sleep_until};
 use super::health::{Fault, Health};
 use super::link::{Got, Link};
 use super::merge::Outcome;
-use super::{Ask, Failure, Reply, Server, ServerHealth, Trouble, probe};
+use super::{Ask, Failure, Reply, Server, ServerHealth, Trouble, Wish, probe};
 use crate::wire::rcode;
 
 /// After this share of the time-out without an answer, the next server is asked too.
@@ -57,7 +57,7 @@ pub(super) struct Remote {
     health: Health,
     start: Instant,
     /// What it is asked while it is aside.
-    probe: Ask,
+    probe: Wish,
     probing: AtomicBool,
 }
 
@@ -70,7 +70,7 @@ impl Remote {
             transport: server.transport(),
             health: Health::default(),
             start: Instant::now(),
-            probe,
+            probe: probe.into(),
             probing: AtomicBool::new(false),
         }
     }
@@ -109,7 +109,7 @@ impl Remote {
     }
 
     /// Asks without blame.
-    pub(super) async fn probe(&self, probe: &Ask) -> Result<Got, Trouble> {
+    pub(super) async fn probe(&self, probe: &Wish) -> Result<Got, Trouble> {
         self.health.probed();
         self.link.ask(probe, false).await
     }
@@ -131,12 +131,12 @@ impl Remote {
 }
 
 /// Asks until one answers well, all have answered badly, or time is up.
-pub(super) async fn race(group: Arc<[Arc<Remote>]>, ask: Ask, plan: Plan) -> Outcome {
+pub(super) async fn race(group: Arc<[Arc<Remote>]>, wish: Wish, plan: Plan) -> Outcome {
     let now = Instant::now();
     let (runners, width) = in_order(&group, now, plan.strategy);
     Race {
         runners: runners.into_iter().map(Runner::new).collect(),
-        ask: Arc::new(ask),
+        wish: Arc::new(wish),
         tries: Vec::new(),
         sent: 0,
         turn: 0,
@@ -215,7 +215,7 @@ type Try = Pin<Box<dyn Future<Output = Done> + Send>>;
 /// One question under way.
 struct Race {
     runners: Vec<Runner>,
-    ask: Arc<Ask>,
+    wish: Arc<Wish>,
     tries: Vec<Try>,
     sent: usize,
     turn: usize,
@@ -287,9 +287,9 @@ impl Race {
         let Some(runner) = self.runners.get_mut(index) else { return };
         let again = runner.first_sent.replace(runner.first_sent.unwrap_or(now)).is_some();
         runner.remote.health.asked();
-        let (remote, ask) = (Arc::clone(&runner.remote), Arc::clone(&self.ask));
+        let (remote, wish) = (Arc::clone(&runner.remote), Arc::clone(&self.wish));
         self.tries.push(Box::pin(async move {
-            let result = remote.link.ask(&ask, again).await;
+            let result = remote.link.ask(&wish, again).await;
             Done { runner: index, sent: now, result }
         }));
         self.sent += 1;

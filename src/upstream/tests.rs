@@ -1,7 +1,7 @@
 //! The strategy against mock servers on loopback.
 
 #[path = "../../tests/support/mock.rs"]
-mod mock;
+pub(super) mod mock;
 
 use std::net::Ipv4Addr;
 
@@ -43,6 +43,7 @@ fn others() -> Settings {
         connections: 4,
         recursion: None,
         dnssec: DnssecSettings::default(),
+        client_subnet: ClientSubnet::Off,
     }
 }
 

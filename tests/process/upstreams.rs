@@ -122,7 +122,7 @@ fn a_server_with_a_name_waits_for_bootstrap_and_never_asks_itself() {
     let mock = Secure::start(Kind::Https, &issued, Ways::default());
     let url = format!("https://dns.example:{}/dns-query", mock.address().port());
     let nobody = dead_address();
-    let setup = asking(&[url.clone()]).upstream(&format!("bootstrap = [\"{nobody}\"]"));
+    let setup = asking(std::slice::from_ref(&url)).upstream(&format!("bootstrap = [\"{nobody}\"]"));
     let server = Server::start(&folder, &setup);
     assert_eq!(server.a("www.example").rcode, rcode::SERVFAIL);
     server.says("cannot look up dns.example at the bootstrap servers");
@@ -130,7 +130,7 @@ fn a_server_with_a_name_waits_for_bootstrap_and_never_asks_itself() {
         ("dns.example", rtype::A) => Say::A([127, 0, 0, 1]),
         _ => Say::Nodata,
     });
-    let setup = asking(&[url.clone()]).upstream(&format!("bootstrap = [\"{}\"]", bootstrap.address()));
+    let setup = asking(std::slice::from_ref(&url)).upstream(&format!("bootstrap = [\"{}\"]", bootstrap.address()));
     folder.replace("config.toml", setup.text());
     server.comes_to("www.example", ANSWER);
     assert!(bootstrap.asked().iter().all(|asked| asked.name == "dns.example"), "{:?}", bootstrap.asked());
@@ -186,6 +186,55 @@ fn subnets_of_clients_are_not_passed_on_in_either_direction() {
         assert_eq!(reply[3] & 15, 0, "{reply:?}");
         assert!(!reply.windows(3).any(|octets| octets == [198, 51, 100]), "{reply:?}");
     }
+}
+
+#[test]
+fn answers_for_one_network_are_not_kept_for_others() {
+    let (folder, authority) = folder();
+    let issued = authority.issue(&["dns.example"], |_| ());
+    let subnet = |scope| [0, 8, 0, 7, 0, 1, 24, scope, 198, 51, 100];
+    let with = |mut query: Vec<u8>, option: [u8; 11]| {
+        let len = query.len();
+        query[len - 2..].copy_from_slice(&11_u16.to_be_bytes());
+        query.extend(option);
+        query
+    };
+    // The client's option goes on as it is.
+    let secure = Secure::start(Kind::Tls, &issued, Ways::default());
+    let setup = asking(&[format!("tls://{}#dns.example", secure.address())]).upstream("client_subnet = \"forward\"");
+    let server = Server::start(&folder, &setup);
+    let mut client = Tcp::to(server.tcp[0]);
+    client.send(&with(Ask::new("www.example", rtype::A).edns().bytes(), subnet(0)));
+    assert!(client.reply().is_address(ANSWER));
+    client.send(&Ask::new("plain.example", rtype::A).edns().bytes());
+    assert!(client.reply().is_address(ANSWER));
+    let sent = secure.seen().queries();
+    assert!(sent[0].windows(11).any(|octets| octets == subnet(0)), "{:?}", sent[0]);
+    assert_eq!((sent[0].len(), sent[1].len()), (128, 128), "padded all the same");
+    assert!(!sent[1].windows(3).any(|octets| octets == [198, 51, 100]), "{:?}", sent[1]);
+    server.stop();
+
+    let mock = Mock::start(move |asked| {
+        let scope = if asked.name == "near.example" { 24 } else { 0 };
+        let mut bytes = Ask::new(&asked.name, rtype::A).edns().flags(0x8180).bytes();
+        // An address between question and OPT.
+        let opt = bytes.split_off(bytes.len() - 11);
+        bytes[7] = 1;
+        bytes.extend([0xc0, 12, 0, 1, 0, 1, 0, 0, 1, 0, 0, 4, 192, 0, 2, 77]);
+        bytes.extend(opt);
+        Say::Raw(with(bytes, subnet(scope)))
+    });
+    let setup = Setup::new(mock.address()).upstream("client_subnet = \"forward\"");
+    let server = Server::start(&Folder::new(), &setup);
+    let mut client = Tcp::to(server.tcp[0]);
+    for _ in 0..3 {
+        for name in ["near.example", "all.example"] {
+            client.send(&with(Ask::new(name, rtype::A).edns().bytes(), subnet(0)));
+            let reply = client.reply();
+            assert!(reply.is_address("192.0.2.77"), "{reply:?}");
+        }
+    }
+    assert_eq!((mock.count("near.example"), mock.count("all.example")), (3, 1));
 }
 
 /// Other people's server, ended with the test.

@@ -1,7 +1,5 @@
 //! Connections of every kind against servers on loopback: bursts, ends, certificates, names.
 
-#[path = "../../../tests/support/mock.rs"]
-mod mock;
 #[path = "../../../tests/support/secure.rs"]
 mod secure;
 
@@ -10,12 +8,13 @@ use std::net::IpAddr;
 use std::path::PathBuf;
 
 use hickory_proto::rr::Name as ProtoName;
-use mock::{Mock, Say};
 use secure::{ANSWER, Authority, Kind, PATH, Secure as Server, Ways, names};
 
 use crate::name::Name;
+use crate::upstream::tests::mock::{self, Mock, Say};
 use crate::upstream::{
-    Ask, Failure, Fault, Host, Protocol, Secure, Server as Upstreams, ServerState, Settings, Strategy, Upstream,
+    Ask, ClientSubnet, Failure, Fault, Host, Protocol, Secure, Server as Upstreams, ServerState, Settings, Strategy,
+    Upstream,
 };
 use crate::util::Digest;
 
@@ -52,6 +51,7 @@ impl Setting {
             connections: 2,
             recursion: None,
             dnssec: crate::upstream::DnssecSettings::default(),
+            client_subnet: ClientSubnet::Off,
         }
     }
 

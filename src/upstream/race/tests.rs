@@ -1,13 +1,9 @@
 //! Who is asked first.
 
-#[path = "../../../tests/support/mock.rs"]
-mod mock;
-
-use mock::{Mock, Say};
-
 use super::*;
 use crate::name::Name;
-use crate::upstream::{Settings, Upstream};
+use crate::upstream::tests::mock::{self, Mock, Say};
+use crate::upstream::{ClientSubnet, Settings, Upstream};
 
 const ADDRESS: [u8; 4] = [192, 0, 2, 7];
 
@@ -24,6 +20,7 @@ fn to(mocks: &[&Mock], strategy: Strategy) -> Arc<Upstream> {
         connections: 1,
         recursion: None,
         dnssec: crate::upstream::DnssecSettings::default(),
+        client_subnet: ClientSubnet::Off,
     };
     Arc::new(Upstream::new(&settings, &[]).expect("good settings"))
 }
@@ -58,6 +55,7 @@ async fn in_order_the_first_that_works_is_asked_however_slow() {
         connections: 1,
         recursion: None,
         dnssec: crate::upstream::DnssecSettings::default(),
+        client_subnet: ClientSubnet::Off,
     };
     let servers = vec![Server::Udp(dead), Server::Udp(slow.address()), Server::Udp(fast.address())];
     let upstream = Arc::new(Upstream::new(&settings(servers), &[]).expect("good settings"));
