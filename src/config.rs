@@ -186,7 +186,8 @@ impl Settings {
             ("state_dir", self.state_dir != new.state_dir),
             ("start_without_lists", self.start_without_lists != new.start_without_lists),
             ("server", self.server != new.server || self.limit != new.limit),
-            ("upstream", self.upstream != new.upstream),
+            ("upstream", self.upstream.but_for(&new.upstream.dnssec) != new.upstream),
+            ("dnssec", self.upstream.dnssec != new.upstream.dnssec),
             ("cache", self.cache != new.cache),
             ("local", self.local != new.local),
             ("answer", self.answer != new.answer),
@@ -252,8 +253,9 @@ fn read(mut top: Table<'_>, path: &Path) -> Settings {
     let state_dir = top.text("state_dir", values::path).unwrap_or_else(|| STATE_DIR.into());
     let start_without_lists = top.flag("start_without_lists", false);
     let (server, limit) = sections::server(top.table("server"), folder);
+    let upstream = top.table("upstream");
     let dnssec = dnssec::read(top.table("dnssec"), folder);
-    let upstream = sections::upstream(top.table("upstream"), &server.listen, folder, dnssec);
+    let upstream = sections::upstream(upstream, &server.listen, folder, dnssec);
     let cache = sections::cache(top.table("cache"));
     let local = sections::local(&mut top, folder);
     let answer = answer::read(top.table("answer"), &answer::defaults());

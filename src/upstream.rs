@@ -80,6 +80,13 @@ pub struct Settings {
     pub dnssec: DnssecSettings,
 }
 
+impl Settings {
+    /// These, with another choice about validation.
+    pub fn but_for(&self, dnssec: &DnssecSettings) -> Self {
+        Self { dnssec: dnssec.clone(), ..self.clone() }
+    }
+}
+
 /// A question to the upstreams. RD is always set, and AD too, so that the reply says whether the server validated it
 /// (RFC 6840 section 5.7); whether the client is told is the caller's business.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -315,6 +322,13 @@ impl Upstream {
     /// How each server is doing, in order of configuration.
     pub fn health(&self) -> Vec<ServerHealth> {
         self.servers.iter().map(|server| server.report()).collect()
+    }
+
+    /// The files it was made from, trust anchors and root hints, said the same as those of `other`.
+    pub fn same_files(&self, other: &Self) -> bool {
+        let roots = |of: &Self| of.roots.as_ref().map(|roots| roots.hints().to_vec());
+        self.validator.as_ref().map(|one| one.anchors()) == other.validator.as_ref().map(|one| one.anchors())
+            && roots(self) == roots(other)
     }
 
     /// What has been asked so far.

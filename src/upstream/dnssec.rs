@@ -32,7 +32,7 @@ use super::{Ask, Failure, Leading, Reply, Upstream};
 use crate::name::Name;
 use crate::util::Now;
 use crate::wire::CLASS_IN;
-use anchors::Anchors;
+pub(super) use anchors::Anchors;
 use chain::Chain;
 use judge::Judgement;
 use keys::Work;
@@ -105,6 +105,12 @@ enum Stop {
     Unknown(Why),
     /// Nobody answers.
     Failed(Failure),
+}
+
+impl From<Why> for Stop {
+    fn from(why: Why) -> Self {
+        if why.code == Why::INDETERMINATE { Self::Unknown(why) } else { Self::Bogus(why) }
+    }
 }
 
 /// What the validation of one answer shares.
@@ -186,6 +192,11 @@ impl Validator {
     fn with(chain: Chain) -> Self {
         let [secure, insecure, bogus, indeterminate] = [const { AtomicU64::new(0) }; 4];
         Self { chain, secure, insecure, bogus, indeterminate }
+    }
+
+    /// What is believed.
+    pub(super) fn anchors(&self) -> &Anchors {
+        self.chain.anchors()
     }
 
     /// Answers by what was said of them.

@@ -121,6 +121,7 @@ impl std::error::Error for RecursionError {}
 
 /// Resolves from the root.
 pub(super) struct Roots {
+    hints: Vec<IpAddr>,
     recursor: Recursor<Servers>,
 }
 
@@ -143,7 +144,12 @@ impl Roots {
         // Signatures are fetched and handed on; who validates is `dnssec`.
         let policy = DnssecPolicy::ValidationDisabled;
         let recursor = Recursor::new(&roots, policy, None, options, Servers::new(limit / SERVERS));
-        Ok(Self { recursor: recursor.map_err(|error| RecursionError::Refused(error.to_string()))? })
+        Ok(Self { recursor: recursor.map_err(|error| RecursionError::Refused(error.to_string()))?, hints: roots })
+    }
+
+    /// Where it begins.
+    pub(super) fn hints(&self) -> &[IpAddr] {
+        &self.hints
     }
 
     /// Resolves, in this time.

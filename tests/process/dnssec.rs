@@ -176,6 +176,16 @@ fn a_root_that_is_not_ours_is_said_aloud() {
     let reply = server.ask(&Ask::new("www.good.world", rtype::A).edns());
     assert_eq!((reply.rcode, reply.ede_code()), (rcode::SERVFAIL, Some(9)), "{reply:?}");
     server.says("do not match the trust anchors");
+    drop(server);
+    // In a file that is not this world's, then is: it is read again.
+    let folder = Folder::new();
+    folder.write("anchor", format!(". IN DS 1 13 2 {}\n", "ab".repeat(32)));
+    let setup = Setup::new(forwarder).more("[dnssec]\nmode = \"validate\"\ntrust_anchor = \"anchor\"");
+    let server = Server::start(&folder, &setup);
+    assert_eq!(server.a("www.good.world").rcode, rcode::SERVFAIL);
+    folder.replace("anchor", std::fs::read(world.anchor()).expect("an anchor"));
+    server.signal("HUP");
+    server.comes_to("www.good.world", "192.0.2.7");
 }
 
 #[test]
