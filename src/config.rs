@@ -11,9 +11,11 @@ mod lists;
 mod problem;
 mod reader;
 mod sections;
+mod server;
 mod stats;
 mod stream;
 mod units;
+mod upstream;
 mod values;
 mod wording;
 
@@ -32,7 +34,7 @@ use self::reader::{MAX_PROBLEMS, Sink, Table};
 use crate::admin::HttpSettings;
 use crate::fetch::Source;
 use crate::gate as checks;
-use crate::{cache, history, hits, limit, list, local, policy, serve, ship, store, stream as streams, upstream};
+use crate::{cache, history, hits, limit, list, local, policy, serve, ship, store, stream as streams};
 
 /// `state_dir`
 const STATE_DIR: &str = "state";
@@ -53,7 +55,7 @@ pub struct Settings {
     /// Who may ask.
     pub limit: limit::Settings,
     /// Who is asked.
-    pub upstream: upstream::Settings,
+    pub upstream: crate::upstream::Settings,
     /// What is remembered of answers.
     pub cache: cache::Settings,
     /// What is answered here.
@@ -255,7 +257,7 @@ fn read(mut top: Table<'_>, path: &Path) -> Settings {
     let (server, limit) = sections::server(top.table("server"), folder);
     let upstream = top.table("upstream");
     let dnssec = dnssec::read(top.table("dnssec"), folder);
-    let upstream = sections::upstream(upstream, &server.listen, folder, dnssec);
+    let upstream = upstream::read(upstream, &server.listen, folder, dnssec);
     let cache = sections::cache(top.table("cache"));
     let local = sections::local(&mut top, folder);
     let answer = answer::read(top.table("answer"), &answer::defaults());

@@ -1,29 +1,41 @@
-//! The servers that are asked for everything that is not blocked: our own datagrams and hickory's streams, under our
-//! own strategy.
+//! The servers that are asked for everything that is not blocked: datagrams and connections of our own, under our own
+//! strategy.
 //!
 //! hickory's `NameServer` turns NXDOMAIN, NODATA and SERVFAIL into errors without the message they came in, and its
-//! pool has no fail-over on them; its UDP makes a socket for each query. So here questions over UDP go through sockets
-//! of ours (`datagrams`), those over TCP through hickory-resolver's connections (`link`); both give the reply as bytes,
-//! and who is asked when is decided in `race` and `health`.
+//! pool has no fail-over on them; its UDP makes a socket for each query, its streams take 32 questions. So here questions
+//! over UDP go through sockets of ours (`datagrams`), all others through connections of ours (`pool`); both give the
+//! reply as bytes, and who is asked when is decided in `race`, `health` and `probe`.
 
 mod datagrams;
+mod dial;
 mod dnssec;
+mod framed;
 mod health;
+mod hosts;
+mod http;
+mod known;
 mod latency;
 mod link;
 mod merge;
+mod pool;
+mod probe;
 mod question;
+mod quic;
 mod race;
 mod recurse;
+mod server;
+mod subnet;
 mod system;
 #[cfg(test)]
 mod tests;
+mod trust;
 mod window;
 
 use std::collections::HashMap;
 use std::fmt;
 use std::future::Future;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
+use std::path::PathBuf;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -33,24 +45,17 @@ use std::time::Duration;
 pub use dnssec::{AnchorError, DnssecSettings, Validations};
 pub use health::{Fault, ServerHealth, ServerState};
 pub use latency::LatencyCounts;
+pub use race::Strategy;
 pub use recurse::{Network, RecursionError, RecursionSettings};
+pub use server::{Host, Protocol, Secure, Server};
+pub use subnet::ClientSubnet;
 
 use crate::name::Name;
+use crate::wire::Subnet;
 use datagrams::Datagrams;
-use link::Link;
+use known::Known;
 use merge::{Joined, Outcome, Pending};
-use race::Remote;
-
-/// How to reach one server.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub enum Server {
-    /// Whatever `/etc/resolv.conf` names.
-    System,
-    /// UDP, and TCP when an answer is truncated.
-    Udp(SocketAddr),
-    /// TCP only.
-    Tcp(SocketAddr),
-}
+use race::{Plan, Remote};
 
 /// Servers of their own for one domain (conditional forwarding).
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -74,6 +79,16 @@ pub struct Settings {
     pub max_in_flight: usize,
     /// Letters of names are sent over UDP in random case, and replies must keep it: more for an attacker to guess.
     pub mix_case: bool,
+    /// Who is asked first.
+    pub strategy: Strategy,
+    /// Who knows the addresses of servers that have names; empty: what `/etc/resolv.conf` names.
+    pub bootstrap: Vec<SocketAddr>,
+    /// PEM file of authorities that vouch for servers, instead of those that browsers know.
+    pub ca_file: Option<PathBuf>,
+    /// Connections to one server at the most.
+    pub connections: usize,
+    /// Whether servers are told for whom they are asked.
+    pub client_subnet: ClientSubnet,
     /// What is in no zone above is resolved from the root, and `servers` are not asked.
     pub recursion: Option<RecursionSettings>,
     /// Whether answers are validated.
@@ -101,6 +116,19 @@ pub struct Ask {
     pub dnssec_ok: bool,
     /// CD: no validation by the server.
     pub checking_disabled: bool,
+}
+
+/// A question, and on whose behalf if that is told.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+struct Wish {
+    ask: Ask,
+    subnet: Option<Subnet>,
+}
+
+impl From<Ask> for Wish {
+    fn from(ask: Ask) -> Self {
+        Self { ask, subnet: None }
+    }
 }
 
 /// What a server said.
@@ -146,6 +174,8 @@ enum Trouble {
     Silent,
     /// It cannot be reached, or closed the connection.
     Unreachable,
+    /// Its certificate or key is not what it must be.
+    Untrusted,
     /// A reply that is no answer to the question, or that no parser takes.
     Garbled,
     /// An error without the question it belongs to.
@@ -170,10 +200,24 @@ pub enum UpstreamError {
     Ourselves(SocketAddr),
     /// No server at all, for the whole or for the named zone.
     NoServers(Option<Name>),
-    /// hickory cannot make connections.
+    /// Connections to a server cannot be prepared.
     Connections {
-        /// What hickory said.
+        /// Which server, and why.
         reason: String,
+    },
+    /// The authorities that vouch for servers cannot be read.
+    Authorities {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// Servers have names, and nobody can be asked for their addresses.
+    Bootstrap {
+        /// One of the servers.
+        server: String,
+        /// Why not.
+        reason: Box<UpstreamError>,
     },
     /// The trust anchors cannot be used.
     Anchors(AnchorError),
@@ -200,6 +244,14 @@ impl fmt::Display for UpstreamError {
             Self::NoServers(None) => f.write_str("[upstream] has no servers; name at least one"),
             Self::NoServers(Some(zone)) => write!(f, "[[upstream.zone]] {zone} has no servers; name at least one"),
             Self::Connections { reason } => write!(f, "cannot prepare upstream connections: {reason}"),
+            Self::Authorities { path, reason } => {
+                write!(f, "[upstream] ca_file: cannot use {}: {reason}", path.display())
+            }
+            Self::Bootstrap { server, reason } => write!(
+                f,
+                "upstream server {server} has a name, and nobody can be asked for its address ({reason}); \
+                 name servers by address in [upstream] bootstrap"
+            ),
             Self::Anchors(error) => write!(f, "[dnssec] trust_anchor: {error}"),
             Self::Recursion(error) => write!(f, "[upstream.recursion]: {error}"),
         }
@@ -234,7 +286,8 @@ pub struct Upstream {
     servers: Vec<Arc<Remote>>,
     everywhere: Arc<[Arc<Remote>]>,
     zones: HashMap<Name, Arc<[Arc<Remote>]>>,
-    timeout: Duration,
+    plan: Plan,
+    client_subnet: ClientSubnet,
     pending: Arc<Pending>,
     datagrams: Datagrams,
     roots: Option<Arc<recurse::Roots>>,
@@ -247,33 +300,34 @@ pub struct Upstream {
 }
 
 impl Upstream {
-    /// Reads `/etc/resolv.conf` if a server is `system`; `own` are our listen addresses, which are left out of it.
+    /// Reads `/etc/resolv.conf` if a server is `system` or has to be looked up; `own` are our listen addresses, which are left out of it.
     /// Connects to nobody yet.
     ///
     /// # Errors
     /// See [`UpstreamError`].
     pub fn new(settings: &Settings, own: &[SocketAddr]) -> Result<Self, UpstreamError> {
-        let datagrams = Datagrams::new();
-        let mut known = Known::new(&datagrams, settings.mix_case);
+        let mut known = Known::new(settings, own)?;
         let roots = settings.recursion.as_ref();
         let roots = roots.map(|recursion| recurse::Roots::new(recursion, settings.timeout, settings.mix_case));
         let roots = roots.transpose().map_err(UpstreamError::Recursion)?.map(Arc::new);
-        let everywhere = if roots.is_some() { Arc::from([]) } else { known.group(&settings.servers, own, None)? };
+        let everywhere = if roots.is_some() { Arc::from([]) } else { known.group(&settings.servers, None)? };
         let mut zones = HashMap::new();
         for zone in &settings.zones {
-            zones.insert(zone.name.clone(), known.group(&zone.servers, own, Some(&zone.name))?);
+            zones.insert(zone.name.clone(), known.group(&zone.servers, Some(&zone.name))?);
         }
         let forwarded: Vec<_> = settings.zones.iter().map(|zone| zone.name.clone()).collect();
         let validator = dnssec::Validator::new(&settings.dnssec, &forwarded).map_err(UpstreamError::Anchors)?;
+        let (servers, datagrams) = known.finish();
         Ok(Self {
-            servers: known.all,
+            servers,
             roots,
             validator,
             validating: Arc::new(Pending::new(settings.max_in_flight)),
             datagrams,
             everywhere,
             zones,
-            timeout: settings.timeout,
+            plan: Plan { strategy: settings.strategy, timeout: settings.timeout },
+            client_subnet: settings.client_subnet,
             pending: Arc::new(Pending::new(settings.max_in_flight)),
             asked: AtomicU64::new(0),
             merged: AtomicU64::new(0),
@@ -288,13 +342,22 @@ impl Upstream {
     /// # Errors
     /// See [`Failure`]. A SERVFAIL or REFUSED all servers agree on is a [`Reply`], not a failure.
     pub async fn ask(self: &Arc<Self>, ask: Ask) -> Result<Reply, Failure> {
-        if self.validator.is_some() { dnssec::validated(self, ask).await } else { self.fetch(ask).await }
+        self.ask_for(ask, None).await
+    }
+
+    /// The same on behalf of a network, as [`Self::subnet`] gives it. Then the answer may hold for that network only.
+    ///
+    /// # Errors
+    /// As above.
+    pub async fn ask_for(self: &Arc<Self>, ask: Ask, subnet: Option<Subnet>) -> Result<Reply, Failure> {
+        let wish = Wish { ask, subnet };
+        if self.validator.is_some() { dnssec::validated(self, wish).await } else { self.fetch(wish).await }
     }
 
     /// What the servers say.
-    async fn fetch(&self, ask: Ask) -> Result<Reply, Failure> {
+    async fn fetch(&self, wish: Wish) -> Result<Reply, Failure> {
         self.asked.fetch_add(1, Ordering::Relaxed);
-        let outcome = match self.pending.join(&ask) {
+        let outcome = match self.pending.join(&wish) {
             Joined::Full => {
                 self.busy.fetch_add(1, Ordering::Relaxed);
                 return Err(Failure::Busy);
@@ -304,7 +367,7 @@ impl Upstream {
                 waiting.outcome().await
             }
             Joined::Leading(lead) => {
-                let race = self.way(ask);
+                let race = self.way(wish);
                 let leading = async move {
                     let outcome = race.await;
                     lead.finish(&outcome);
@@ -317,6 +380,11 @@ impl Upstream {
             self.failed.fetch_add(1, Ordering::Relaxed);
         }
         outcome
+    }
+
+    /// What is told of a client who sent `query`; mostly nothing.
+    pub fn subnet(&self, query: &[u8], client: IpAddr) -> Option<Subnet> {
+        self.client_subnet.of(query, client)
     }
 
     /// How each server is doing, in order of configuration.
@@ -347,11 +415,11 @@ impl Upstream {
     }
 
     /// The answer to come: from servers, or from the root on.
-    fn way(&self, ask: Ask) -> Pin<Box<dyn Future<Output = Outcome> + Send>> {
-        let group = self.group_for(&ask.name);
+    fn way(&self, wish: Wish) -> Pin<Box<dyn Future<Output = Outcome> + Send>> {
+        let group = self.group_for(&wish.ask.name);
         match &self.roots {
-            Some(roots) if group.is_empty() => Box::pin(Arc::clone(roots).ask(ask, self.timeout)),
-            _ => Box::pin(race::race(group, ask, self.timeout)),
+            Some(roots) if group.is_empty() => Box::pin(Arc::clone(roots).ask(wish.ask, self.plan.timeout)),
+            _ => Box::pin(race::race(group, wish, self.plan)),
         }
     }
 
@@ -395,61 +463,5 @@ impl Drop for Leading {
         if let (Some(race), Ok(runtime)) = (self.0.take(), tokio::runtime::Handle::try_current()) {
             runtime.spawn(race);
         }
-    }
-}
-
-/// Servers made so far: one that stands in several groups keeps one state.
-struct Known<'a> {
-    datagrams: &'a Datagrams,
-    mix_case: bool,
-    all: Vec<Arc<Remote>>,
-    by_server: HashMap<Server, Arc<Remote>>,
-}
-
-impl<'a> Known<'a> {
-    /// None yet.
-    fn new(datagrams: &'a Datagrams, mix_case: bool) -> Self {
-        Self { datagrams, mix_case, all: Vec::new(), by_server: HashMap::new() }
-    }
-
-    /// The remotes of one list of servers, `system` replaced by what it stands for.
-    fn group(
-        &mut self,
-        servers: &[Server],
-        own: &[SocketAddr],
-        zone: Option<&Name>,
-    ) -> Result<Arc<[Arc<Remote>]>, UpstreamError> {
-        let mut group: Vec<Arc<Remote>> = Vec::new();
-        for server in servers {
-            let concrete = match server {
-                Server::System => system::servers(own)?,
-                Server::Udp(address) | Server::Tcp(address) => {
-                    if system::is_own(*address, own) {
-                        return Err(UpstreamError::Ourselves(*address));
-                    }
-                    vec![server.clone()]
-                }
-            };
-            for server in concrete {
-                let remote = self.remote(server)?;
-                if !group.iter().any(|known| Arc::ptr_eq(known, &remote)) {
-                    group.push(remote);
-                }
-            }
-        }
-        if group.is_empty() { Err(UpstreamError::NoServers(zone.cloned())) } else { Ok(group.into()) }
-    }
-
-    /// The remote for a server, made on first use.
-    fn remote(&mut self, server: Server) -> Result<Arc<Remote>, UpstreamError> {
-        if let Some(remote) = self.by_server.get(&server) {
-            return Ok(Arc::clone(remote));
-        }
-        let link = Link::new(&server, self.datagrams, self.mix_case);
-        let link = link.map_err(|error| UpstreamError::Connections { reason: error.to_string() })?;
-        let remote = Arc::new(Remote::new(link));
-        self.all.push(Arc::clone(&remote));
-        self.by_server.insert(server, Arc::clone(&remote));
-        Ok(remote)
     }
 }

@@ -3,12 +3,14 @@
 mod query;
 mod records;
 mod relay;
+mod subnet;
 mod walk;
 mod write;
 
 pub use query::{Edns, Invalid, Query, parse};
 pub use records::{Glance, Records, Seen, Written, answers_in_full, glance, take_apart};
 pub use relay::{Relay, RelayError, relay};
+pub use subnet::{Subnet, is_tailored};
 pub use walk::{TargetVisitor, targets};
 pub use write::{Ede, Opt, Owner, Section, Writer, question};
 
@@ -80,6 +82,7 @@ pub mod ede {
 /// EDNS option codes in use here (IANA DNS EDNS0 option codes).
 #[expect(missing_docs, reason = "their names are their meaning")]
 pub mod option {
+    pub const CLIENT_SUBNET: u16 = 8;
     pub const EDE: u16 = 15;
     pub const STRUCTURED_ERROR: u16 = 26;
 }

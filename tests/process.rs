@@ -70,6 +70,8 @@ mod systemd;
 mod tally;
 #[path = "process/targets.rs"]
 mod targets;
+#[path = "process/upstreams.rs"]
+mod upstreams;
 #[path = "process/versions.rs"]
 mod versions;
 #[path = "process/waiting.rs"]

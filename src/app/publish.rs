@@ -217,8 +217,8 @@ fn announce(hits: &HitLog, snapshot: &Arc<Snapshot>) {
 }
 
 /// Who would be asked, in order.
-fn addresses(upstream: &Upstream) -> Vec<SocketAddr> {
-    upstream.health().into_iter().map(|server| server.address).collect()
+fn addresses(upstream: &Upstream) -> Vec<Arc<str>> {
+    upstream.health().into_iter().map(|server| server.server).collect()
 }
 
 /// What is wrong with local zones and upstream servers; connects to nobody.

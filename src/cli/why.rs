@@ -330,12 +330,7 @@ fn effect(effect: &Effect) -> &'static str {
 
 /// Servers as the configuration writes them.
 fn servers(servers: &[Server]) -> Vec<String> {
-    let shown = servers.iter().map(|server| match server {
-        Server::System => "system".to_owned(),
-        Server::Udp(address) => format!("udp://{address}"),
-        Server::Tcp(address) => format!("tcp://{address}"),
-    });
-    shown.collect()
+    servers.iter().map(Server::to_string).collect()
 }
 
 /// A moment as it is shown.

@@ -1,8 +1,8 @@
-//! The sections that become one settings struct each: `[server]`, `[upstream]`, `[cache]`, `[local]`, `[[zone]]`, `[hits]`,
-//! `[reload]`, `[orders]`.
+//! The sections that become one settings struct each: `[server]`, `[cache]`, `[local]`, `[[zone]]`, `[hits]`, `[reload]`,
+//! `[orders]`.
 
 use std::collections::HashSet;
-use std::net::{IpAddr, SocketAddr};
+use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -12,8 +12,7 @@ use super::{OrdersSettings, ReloadSettings};
 use crate::hits::Clients;
 use crate::limit::Cidr;
 use crate::name::Name;
-use crate::upstream::{Server, ZoneSettings};
-use crate::{cache, history, hits, limit, local, serve, upstream};
+use crate::{cache, history, hits, limit, local, serve};
 
 /// Seconds as a duration, for the constants below.
 const fn secs(seconds: u64) -> Duration {
@@ -49,15 +48,6 @@ const MAX_CONNECTIONS: Limits<usize> = Limits { default: 1000, min: 1, max: 100_
 const MAX_PER_CLIENT: Limits<usize> = Limits { default: 50, min: 1, max: 100_000 };
 /// `max_in_flight` of a connection.
 const MAX_PIPELINED: Limits<usize> = Limits { default: 64, min: 1, max: 1000 };
-/// `servers`
-const SERVERS: [Server; 1] = [Server::System];
-/// How many servers one choice of them may have.
-const MAX_SERVERS: usize = 16;
-/// `timeout`: stub resolvers ask again after 5 s (resolv.conf(5)), we must be done well before.
-const TIMEOUT: Limits<Duration> = Limits { default: secs(2), min: Duration::from_millis(100), max: secs(30) };
-/// `max_in_flight` of all upstreams: ten thousand a second and more, when they take a second to answer. Each takes some
-/// kilobytes, so this is a bound of memory too.
-const MAX_IN_FLIGHT: Limits<usize> = Limits { default: 16_000, min: 1, max: 100_000 };
 /// `size` of the cache: the names a network of some thousand clients asks for.
 const CACHE_SIZE: Limits<u64> = Limits { default: 64 << 20, min: 0, max: 64 << 30 };
 /// `min_ttl`: what is said is kept to.
@@ -73,7 +63,7 @@ const CACHE_STALE: Limits<Duration> = Limits { default: secs(86_400), min: secs(
 /// `stale_after`: what RFC 8767 section 5 recommends, as clients begin to ask again after two seconds.
 const CACHE_STALE_AFTER: Limits<Duration> =
     Limits { default: Duration::from_millis(1800), min: Duration::from_millis(10), max: secs(30) };
-/// How many zones, of either kind, there may be.
+/// How many zones there may be.
 const MAX_ZONES: usize = 1000;
 /// Addresses of one own name.
 const MAX_HOST_ADDRESSES: usize = 16;
@@ -133,38 +123,6 @@ fn tcp(mut table: Table<'_>) -> serve::TcpSettings {
     settings
 }
 
-/// `[upstream]`; `listen` is what no server may be.
-pub(super) fn upstream(
-    mut table: Table<'_>,
-    listen: &[SocketAddr],
-    folder: &Path,
-    dnssec: upstream::DnssecSettings,
-) -> upstream::Settings {
-    let server = |text: &str| match values::server(text)? {
-        Server::Udp(address) | Server::Tcp(address) if is_us(address, listen) => Err(ValueError::Ourselves),
-        server => Ok(server),
-    };
-    let recurse = table.choice("mode", &[("forward", false), ("recurse", true)], false);
-    let recursion = super::dnssec::recursion(table.table("recursion"), folder);
-    let servers = table.texts("servers", 1..=MAX_SERVERS, server).unwrap_or_else(|| SERVERS.to_vec());
-    let timeout = table.duration("timeout", TIMEOUT);
-    let max_in_flight = table.count("max_in_flight", MAX_IN_FLIGHT);
-    let mix_case = table.flag("mix_case", false);
-    let mut zones: Vec<ZoneSettings> = Vec::new();
-    for mut zone in table.tables("zone", MAX_ZONES) {
-        let name = zone_name(&mut zone, zones.iter().map(|known| &known.name));
-        let servers = zone.required("servers", "[\"udp://192.0.2.53\"]");
-        let servers = servers.map(|field| field.read_all(1..=MAX_SERVERS, server));
-        zone.finish();
-        if let (Some(name), Some(servers)) = (name, servers) {
-            zones.push(ZoneSettings { name, servers });
-        }
-    }
-    table.finish();
-    let recursion = recurse.then_some(recursion);
-    upstream::Settings { servers, zones, timeout, max_in_flight, mix_case, recursion, dnssec }
-}
-
 /// `[cache]`
 pub(super) fn cache(mut table: Table<'_>) -> cache::Settings {
     let mut seconds = |key, limits| u32::try_from(table.duration(key, limits).as_secs()).unwrap_or(u32::MAX);
@@ -221,7 +179,7 @@ fn hosts(table: &Table<'_>) -> Vec<(Name, Vec<IpAddr>)> {
 }
 
 /// `name` of a zone, which no other of its kind may have.
-fn zone_name<'n>(zone: &mut Table<'_>, mut others: impl Iterator<Item = &'n Name>) -> Option<Name> {
+pub(super) fn zone_name<'n>(zone: &mut Table<'_>, mut others: impl Iterator<Item = &'n Name>) -> Option<Name> {
     let field = zone.required("name", "\"corp.example\"")?;
     let name = field.read(values::name)?;
     if others.any(|other| *other == name) {
@@ -269,15 +227,6 @@ pub(super) fn orders(mut table: Table<'_>) -> OrdersSettings {
 }
 
 /// A path relative to `folder`, or the empty text for none.
-fn optional_path(folder: &Path) -> impl Fn(&str) -> Result<Option<PathBuf>, ValueError> {
+pub(super) fn optional_path(folder: &Path) -> impl Fn(&str) -> Result<Option<PathBuf>, ValueError> {
     move |text| if text.is_empty() { Ok(None) } else { values::path(text).map(|path| Some(folder.join(path))) }
-}
-
-/// Whether a query sent to `server` comes straight back here.
-fn is_us(server: SocketAddr, listen: &[SocketAddr]) -> bool {
-    let same = |ours: &SocketAddr| {
-        let reached = ours.ip() == server.ip() || (ours.ip().is_unspecified() && server.ip().is_loopback());
-        reached && ours.port() == server.port()
-    };
-    listen.iter().any(same)
 }

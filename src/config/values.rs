@@ -1,14 +1,10 @@
-//! Texts of one setting become values: addresses, upstream servers, names, dates.
+//! Texts of one setting become values: addresses, names, dates.
 
 use std::fmt;
 use std::net::{AddrParseError, IpAddr, SocketAddr};
 
 use crate::name::{Name, NameError};
-use crate::upstream::Server;
 use crate::util::UnixTime;
-
-/// Where DNS is asked when no port is given (RFC 1035 section 4.2).
-const DNS_PORT: u16 = 53;
 
 /// A text that is not what its setting needs.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -19,16 +15,6 @@ pub(super) enum ValueError {
     Listen,
     /// Not an IP address of the family.
     Address(&'static str),
-    /// A host name where a server's address is needed.
-    ServerIsName,
-    /// A way of asking that is not known.
-    ServerScheme,
-    /// Not a server.
-    Server,
-    /// A server address nobody can be reached at.
-    ServerAddress,
-    /// A server address at which qalqan itself listens.
-    Ourselves,
     /// Not a domain name.
     Name(NameError),
     /// Not a name with a scope.
@@ -57,26 +43,20 @@ impl fmt::Display for ValueError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::NoPort => f.write_str("the port is missing; write it like 127.0.0.1:53 or [::1]:53"),
-            Self::Listen => f.write_str("not an IP address and port; write it like 127.0.0.1:53, 0.0.0.0:53 or [::1]:53"),
+            Self::Listen => {
+                f.write_str("not an IP address and port; write it like 127.0.0.1:53, 0.0.0.0:53 or [::1]:53")
+            }
             Self::Address(example) => write!(f, "not an address of this family (like {example})"),
-            Self::ServerIsName => f.write_str(
-                "an IP address is needed: the name of a DNS server cannot be looked up before there is a DNS server; \
-                 write it like udp://9.9.9.9",
-            ),
-            Self::ServerScheme => {
-                f.write_str("this way of asking is not supported; choices are system, udp://IP[:PORT], tcp://IP[:PORT], IP[:PORT]")
-            }
-            Self::Server => {
-                f.write_str("not a server; choices are system, udp://IP[:PORT], tcp://IP[:PORT], IP[:PORT] (IPv6 with a port: [IP]:PORT)")
-            }
-            Self::ServerAddress => f.write_str("nobody answers at this address (port 0, unspecified or multicast)"),
-            Self::Ourselves => f.write_str("this is an address in [server] listen: qalqan would ask itself for ever"),
             Self::Name(error) => write!(f, "not a domain name: {error}"),
             Self::Pattern => {
                 f.write_str("not a name; write it like example.com (with all below it), =example.com or *.example.com")
             }
-            Self::Date => f.write_str("not a date; write it like 2025-01-05 (midnight UTC) or 2025-01-06T00:00:00+05:00"),
-            Self::DateWithoutOffset => f.write_str("a time of day needs its offset from UTC, as in 2025-01-06T00:00:00+05:00"),
+            Self::Date => {
+                f.write_str("not a date; write it like 2025-01-05 (midnight UTC) or 2025-01-06T00:00:00+05:00")
+            }
+            Self::DateWithoutOffset => {
+                f.write_str("a time of day needs its offset from UTC, as in 2025-01-06T00:00:00+05:00")
+            }
             Self::Language => f.write_str("not a language tag (RFC 5646); write it like kk, ru, en or pt-BR"),
             Self::Empty => f.write_str("must not be empty"),
             Self::Url => f.write_str("a file or a folder is needed, not a URL"),
@@ -96,29 +76,6 @@ pub(super) fn listen(text: &str) -> Result<SocketAddr, ValueError> {
         Some(_) => ValueError::NoPort,
         None => ValueError::Listen,
     })
-}
-
-/// `system`, `udp://IP[:PORT]`, `tcp://IP[:PORT]`, or an address alone, which means UDP.
-pub(super) fn server(text: &str) -> Result<Server, ValueError> {
-    if text == "system" {
-        return Ok(Server::System);
-    }
-    let (make, rest): (fn(SocketAddr) -> Server, &str) = match text.split_once("://") {
-        None => (Server::Udp, text),
-        Some(("udp", rest)) => (Server::Udp, rest),
-        Some(("tcp", rest)) => (Server::Tcp, rest),
-        Some(_) => return Err(ValueError::ServerScheme),
-    };
-    let address = match (rest.parse::<SocketAddr>(), bare_ip(rest)) {
-        (Ok(address), _) => address,
-        (Err(_), Some(ip)) => SocketAddr::new(ip, DNS_PORT),
-        (Err(_), None) => return Err(not_an_address(rest)),
-    };
-    let ip = address.ip();
-    if address.port() == 0 || ip.is_unspecified() || ip.is_multicast() {
-        return Err(ValueError::ServerAddress);
-    }
-    Ok(make(address))
 }
 
 /// A domain name (IDN as people write it).
@@ -183,48 +140,9 @@ fn bare_ip(text: &str) -> Option<IpAddr> {
     inner.unwrap_or(text).parse().ok()
 }
 
-/// What to say about a server that is not an address: most often it is a host name.
-fn not_an_address(text: &str) -> ValueError {
-    let host = match text.rsplit_once(':') {
-        Some((host, port)) if port.bytes().all(|b| b.is_ascii_digit()) => host,
-        _ => text,
-    };
-    if Name::parse(host).is_ok() { ValueError::ServerIsName } else { ValueError::Server }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn servers_are_addresses() {
-        let socket = |text: &str| text.parse::<SocketAddr>().expect("an address");
-        for (text, server_is) in [
-            ("system", Server::System),
-            ("9.9.9.9", Server::Udp(socket("9.9.9.9:53"))),
-            ("9.9.9.9:5300", Server::Udp(socket("9.9.9.9:5300"))),
-            ("udp://9.9.9.9", Server::Udp(socket("9.9.9.9:53"))),
-            ("tcp://[2620:fe::fe]:853", Server::Tcp(socket("[2620:fe::fe]:853"))),
-            ("tcp://2620:fe::fe", Server::Tcp(socket("[2620:fe::fe]:53"))),
-            ("[2620:fe::fe]", Server::Udp(socket("[2620:fe::fe]:53"))),
-        ] {
-            assert_eq!(server(text), Ok(server_is), "{text}");
-        }
-        for (text, error) in [
-            ("dns.quad9.net", ValueError::ServerIsName),
-            ("udp://dns.quad9.net:53", ValueError::ServerIsName),
-            ("tls://9.9.9.9#dns.quad9.net", ValueError::ServerScheme),
-            ("https://dns.quad9.net/dns-query", ValueError::ServerScheme),
-            ("quic://9.9.9.9", ValueError::ServerScheme),
-            ("9.9.9.9:99999", ValueError::Server),
-            ("9.9.9.9:0", ValueError::ServerAddress),
-            ("0.0.0.0", ValueError::ServerAddress),
-            ("", ValueError::Server),
-            ("udp://", ValueError::Server),
-        ] {
-            assert_eq!(server(text), Err(error), "{text}");
-        }
-    }
 
     #[test]
     fn listening_needs_a_port() {

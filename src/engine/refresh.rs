@@ -36,7 +36,8 @@ impl Wanted {
     pub(super) fn keep(&self, reply: &Reply, cache: &Cache, epoch: u64) {
         let Self { ask, excepted } = self;
         let failed = reply.bytes.get(3).is_none_or(|byte| u16::from(byte & 0xf) == rcode::SERVFAIL);
-        if failed || (!excepted && wire::targets(&reply.bytes, &mut |_| false).is_none()) {
+        let tailored = wire::is_tailored(&reply.bytes);
+        if failed || tailored || (!excepted && wire::targets(&reply.bytes, &mut |_| false).is_none()) {
             return;
         }
         let Ask { name, qtype, dnssec_ok, checking_disabled, .. } = ask;

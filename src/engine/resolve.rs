@@ -71,7 +71,7 @@ impl Engine {
         }
         let name = task.decider.name.to_name();
         let key = Key::new(name.wire(), query, excepted);
-        let Fetched { bytes, from, id } = match self.fetch(&mut task, &routes, query, &key, epoch).await {
+        let Fetched { bytes, from, id, tailored } = match self.fetch(&mut task, &routes, query, &key, epoch).await {
             Ok(fetched) => fetched,
             Err(answer) => return Some(answer),
         };
@@ -88,7 +88,7 @@ impl Engine {
         };
         let generation = if matches!(targets, Targets::Unknown) { snapshot.generation() } else { 0 };
         let mut written = None;
-        if let (Some(cache), false) = (&self.cache, matches!(targets, Targets::Broken)) {
+        if let (Some(cache), false) = (&self.cache, tailored || matches!(targets, Targets::Broken)) {
             match id {
                 Some(id) => cache.checked(&key, id, generation),
                 None => {
@@ -136,11 +136,12 @@ impl Engine {
             task.decider.count(Counter::CacheMissed);
         }
         let ask = task.ask(query, task.decider.name.to_name());
+        let subnet = routes.upstream.subnet(task.message, task.peer.address.ip());
         let reply = match self.cache.as_ref().filter(|cache| cache.has_stale(key, Now::read().seconds())) {
-            None => routes.upstream.ask(ask).await,
+            None => routes.upstream.ask_for(ask, subnet).await,
             Some(cache) => {
                 let (upstream, wanted) = (Arc::clone(&routes.upstream), Wanted::new(key));
-                let mut asking = Box::pin(async move { upstream.ask(ask).await });
+                let mut asking = Box::pin(async move { upstream.ask_for(ask, subnet).await });
                 match timeout(cache.stale_after(), asking.as_mut()).await {
                     Ok(reply) => reply,
                     Err(_) => {
@@ -166,7 +167,10 @@ impl Engine {
             }
         }
         match reply {
-            Ok(reply) => Ok(Fetched { bytes: reply.bytes, from: Counter::Forwarded, id: None }),
+            Ok(reply) => {
+                let tailored = subnet.is_some() && wire::is_tailored(&reply.bytes);
+                Ok(Fetched { bytes: reply.bytes, from: Counter::Forwarded, id: None, tailored })
+            }
             Err(failure) => {
                 let (_, code, text) = describe(&failure);
                 if let Some(cache) = self.cache.as_ref().filter(|_| failure != Failure::Busy) {
@@ -182,7 +186,7 @@ impl Engine {
         let age = Age { now: Now::read().seconds(), generation: 0, upstream_failed };
         let (bytes, hit) = self.cache.as_ref()?.whole(key, task.message, query, &age)?;
         let from = if hit.stale { Counter::Stale } else { Counter::Cached };
-        (!hit.truncated).then(|| Fetched { bytes: bytes.into(), from, id: Some(hit.id) })
+        (!hit.truncated).then(|| Fetched { bytes: bytes.into(), from, id: Some(hit.id), tailored: false })
     }
 }
 
@@ -192,6 +196,8 @@ struct Fetched {
     from: Counter,
     /// Which one it is, if it is from the cache.
     id: Option<u64>,
+    /// It holds for the client's network only: nobody else may get it.
+    tailored: bool,
 }
 
 impl Task<'_> {

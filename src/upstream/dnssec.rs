@@ -28,7 +28,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use tokio::time::timeout;
 
 use super::merge::{Joined, Outcome};
-use super::{Ask, Failure, Leading, Reply, Upstream};
+use super::{Ask, Failure, Leading, Reply, Upstream, Wish};
 use crate::name::Name;
 use crate::util::Now;
 use crate::wire::CLASS_IN;
@@ -133,18 +133,19 @@ impl Context<'_> {
 }
 
 /// Asks the servers and validates, once for all who ask the same; `upstream` has a validator.
-pub(super) async fn validated(upstream: &Arc<Upstream>, ask: Ask) -> Outcome {
-    match upstream.validating.join(&ask) {
+pub(super) async fn validated(upstream: &Arc<Upstream>, wish: Wish) -> Outcome {
+    match upstream.validating.join(&wish) {
         Joined::Full => Err(Failure::Busy),
         Joined::Following(waiting) => waiting.outcome().await,
         Joined::Leading(lead) => {
-            let servers = Servers(Arc::clone(upstream));
+            let servers = Servers { upstream: Arc::clone(upstream), wish };
             let leading = async move {
-                let Some(validator) = &servers.0.validator else { return Err(Failure::Dead) };
+                let Some(validator) = &servers.upstream.validator else { return Err(Failure::Dead) };
                 let now = Now::read().seconds().0 as u32;
                 // Keys not yet known take questions of their own, each with a time limit.
-                let limit = servers.0.timeout * PATIENCE;
-                let outcome = timeout(limit, validator.ask(&servers, &ask, now)).await.unwrap_or(Err(Failure::Slow));
+                let limit = servers.upstream.plan.timeout * PATIENCE;
+                let outcome =
+                    timeout(limit, validator.ask(&servers, &servers.wish.ask, now)).await.unwrap_or(Err(Failure::Slow));
                 lead.finish(&outcome);
                 outcome
             };
@@ -153,14 +154,19 @@ pub(super) async fn validated(upstream: &Arc<Upstream>, ask: Ask) -> Outcome {
     }
 }
 
-/// The upstreams as a source.
-struct Servers(Arc<Upstream>);
+/// The upstreams as a source for one question. On whose behalf it is asked is told with it alone.
+struct Servers {
+    upstream: Arc<Upstream>,
+    wish: Wish,
+}
 
 impl Source for Servers {
     fn fetch(&self, name: Name, qtype: u16) -> Fetch {
-        let upstream = Arc::clone(&self.0);
+        let upstream = Arc::clone(&self.upstream);
+        let Wish { ask, subnet } = &self.wish;
+        let subnet = subnet.filter(|_| ask.name == name && ask.qtype == qtype);
         let ask = Ask { name, qtype, qclass: CLASS_IN, dnssec_ok: true, checking_disabled: true };
-        Box::pin(async move { upstream.fetch(ask).await })
+        Box::pin(async move { upstream.fetch(Wish { ask, subnet }).await })
     }
 }
 

@@ -1,6 +1,6 @@
 //! How a server has been doing: plain atomics, time as a value.
 
-use std::net::SocketAddr;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::time::Duration;
 
@@ -36,11 +36,13 @@ pub enum Fault {
     Unreachable,
     /// It answered with nonsense, or with an error that another server did not give.
     BadAnswer,
+    /// Its certificate or key is not what it must be.
+    Untrusted,
 }
 
 impl Fault {
     /// All of them, in the order of their counters.
-    pub const ALL: [Self; 3] = [Self::Timeout, Self::Unreachable, Self::BadAnswer];
+    pub const ALL: [Self; 4] = [Self::Timeout, Self::Unreachable, Self::BadAnswer, Self::Untrusted];
 
     /// In a word.
     pub fn as_str(self) -> &'static str {
@@ -48,6 +50,7 @@ impl Fault {
             Self::Timeout => "timeout",
             Self::Unreachable => "unreachable",
             Self::BadAnswer => "bad_answer",
+            Self::Untrusted => "untrusted",
         }
     }
 }
@@ -55,9 +58,9 @@ impl Fault {
 /// How one server is doing.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ServerHealth {
-    /// Where it is.
-    pub address: SocketAddr,
-    /// `udp` or `tcp`.
+    /// As the configuration writes it, like `udp://192.0.2.1:53` or `tls://dns.example`; without pins.
+    pub server: Arc<str>,
+    /// `udp`, `tcp`, `tls`, `https`, `h3` or `quic`.
     pub transport: &'static str,
     /// Whether it is used.
     pub state: ServerState,
@@ -69,6 +72,8 @@ pub struct ServerHealth {
     pub failed: u64,
     /// The same by reason.
     pub faults: [(Fault, u64); Fault::ALL.len()],
+    /// Probes sent to it while it was aside; these are not among the queries.
+    pub probes: u64,
     /// What its answers took, the useless ones included.
     pub latency: LatencyCounts,
 }
@@ -85,6 +90,7 @@ pub(super) struct Health {
     aside_until: AtomicU64,
     asked: AtomicU64,
     failed: AtomicU64,
+    probes: AtomicU64,
     faults: [AtomicU64; Fault::ALL.len()],
     latency: Latency,
 }
@@ -112,19 +118,40 @@ impl Health {
         self.faults[fault as usize].fetch_add(1, Ordering::Relaxed);
     }
 
-    /// No reply came to a query sent at `sent`, or none of use.
-    pub(super) fn bad(&self, sent: u64, now: u64) {
+    /// No reply came to a query sent at `sent`, or none of use. `true`: this has put it aside.
+    pub(super) fn bad(&self, sent: u64, now: u64) -> bool {
         self.failed.fetch_add(1, Ordering::Relaxed);
+        self.failing(sent, now)
+    }
+
+    /// Whoever answers there is somebody else: it is aside at the first time.
+    pub(super) fn distrust(&self) {
+        self.in_a_row.fetch_max(FAILURES - 1, Ordering::Relaxed);
+    }
+
+    /// A probe is about to be sent.
+    pub(super) fn probed(&self) {
+        self.probes.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// One more failure in a row, at what was sent at `sent`.
+    pub(super) fn failing(&self, sent: u64, now: u64) -> bool {
         // Queries that were under way when it was put aside say nothing new: a burst must not count as many failures.
         if self.aside_until.load(Ordering::Relaxed) != 0 && sent <= self.aside_since.load(Ordering::Relaxed) {
-            return;
+            return false;
         }
         let row = self.in_a_row.fetch_add(1, Ordering::Relaxed).saturating_add(1);
-        if let Some(over) = row.checked_sub(FAILURES) {
-            let wait = ASIDE_MIN.checked_shl(over.min(16)).unwrap_or(ASIDE_MAX).min(ASIDE_MAX);
-            self.aside_since.store(now, Ordering::Relaxed);
-            self.aside_until.store(now.saturating_add(wait), Ordering::Relaxed);
-        }
+        let Some(over) = row.checked_sub(FAILURES) else { return false };
+        let wait = ASIDE_MIN.checked_shl(over.min(16)).unwrap_or(ASIDE_MAX).min(ASIDE_MAX);
+        self.aside_since.store(now, Ordering::Relaxed);
+        self.aside_until.store(now.saturating_add(wait), Ordering::Relaxed);
+        true
+    }
+
+    /// From when until when it is aside, if it is.
+    pub(super) fn aside(&self) -> Option<(u64, u64)> {
+        let until = self.aside_until.load(Ordering::Relaxed);
+        (until != 0).then(|| (self.aside_since.load(Ordering::Relaxed), until))
     }
 
     /// It has been silent for `waited`, and another server was faster: it takes at least so long.
@@ -155,10 +182,10 @@ impl Health {
     }
 
     /// For the operator.
-    pub(super) fn report(&self, address: SocketAddr, transport: &'static str, now: u64) -> ServerHealth {
+    pub(super) fn report(&self, server: &Arc<str>, transport: &'static str, now: u64) -> ServerHealth {
         let rtt = self.rtt.load(Ordering::Relaxed);
         ServerHealth {
-            address,
+            server: Arc::clone(server),
             transport,
             state: if now < self.aside_until.load(Ordering::Relaxed) {
                 ServerState::Aside
@@ -169,6 +196,7 @@ impl Health {
             asked: self.asked.load(Ordering::Relaxed),
             failed: self.failed.load(Ordering::Relaxed),
             faults: Fault::ALL.map(|fault| (fault, self.faults[fault as usize].load(Ordering::Relaxed))),
+            probes: self.probes.load(Ordering::Relaxed),
             latency: self.latency.read(),
         }
     }

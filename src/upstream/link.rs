@@ -1,32 +1,16 @@
-//! The way to one server: over UDP through [`Datagrams`], over TCP through hickory's connections; either way the reply
+//! The way to one server: over UDP through [`Datagrams`], over streams through its [`Pool`]; either way the reply
 //! comes as bytes.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
-use hickory_proto::op::{DnsRequest, DnsRequestOptions, DnsResponse, Message};
-use hickory_proto::serialize::binary::{BinDecodable, BinDecoder};
-use hickory_resolver::config::{ConnectionConfig, ResolverOpts};
-use hickory_resolver::net::NetError;
-use hickory_resolver::net::runtime::TokioRuntimeProvider;
-use hickory_resolver::net::xfer::{DnsExchange, DnsHandle, FirstAnswer};
-use hickory_resolver::{ConnectionProvider, PoolContext, TlsConfig};
-use tokio::sync::{Mutex, Semaphore};
-use tokio::time::Instant;
-
 use super::datagrams::{Datagram, Datagrams};
+use super::pool::{Answered, Pool};
 use super::question::{Match, Question};
-use super::{Ask, Server, Trouble};
+use super::{Trouble, Wish};
 use crate::wire::{self, HEADER, flag, rcode};
-
-/// Queries under way on one stream; hickory's multiplexer walks all of them on each wake-up, so not too many.
-const PER_STREAM: usize = 32;
-/// Streams to one server.
-const STREAMS: usize = 16;
-/// A stream unused for so long is not used again: the server has closed it or is about to (RFC 7766 section 6.2.3).
-const STREAM_IDLE: Duration = Duration::from_secs(5);
 
 /// So many replies in other letter case than asked, and none in the right one between them, say that a server does not
 /// keep it.
@@ -43,55 +27,41 @@ pub(super) struct Got {
     pub(super) truncated: bool,
     /// It carries an OPT.
     edns: bool,
+    /// Who said it.
+    pub(super) from: SocketAddr,
+    /// How long it took on a connection that was there; over UDP whoever asked knows.
+    pub(super) took: Option<Duration>,
 }
 
 /// The way to one server.
 pub(super) struct Link {
+    datagrams: Option<ByDatagram>,
+    pool: Pool,
+    /// Queries are filled up to a multiple of this length, so that it says nothing of the name (RFC 8467 section 4.1).
+    encrypted: bool,
+}
+
+/// What questions over UDP need.
+struct ByDatagram {
+    datagrams: Datagrams,
+    server: usize,
     address: SocketAddr,
-    datagrams: Option<(Datagrams, usize)>,
     mix_case: bool,
     /// Replies in other letter case in a row.
     case_lost: AtomicU32,
-    connections: TokioRuntimeProvider,
-    stream_config: ConnectionConfig,
-    context: PoolContext,
-    streams: Mutex<Vec<Stream>>,
-    slots: Semaphore,
 }
 
 impl Link {
-    /// Connects to nobody yet. `server` is not [`Server::System`].
-    pub(super) fn new(server: &Server, datagrams: &Datagrams, mix_case: bool) -> Result<Self, NetError> {
-        let (address, datagrams) = match server {
-            Server::Udp(address) => (*address, Some((datagrams.clone(), datagrams.add(*address)))),
-            Server::Tcp(address) => (*address, None),
-            Server::System => return Err(NetError::NoConnections),
-        };
-        let mut options = ResolverOpts::default();
-        options.max_active_requests = PER_STREAM;
-        let mut stream_config = ConnectionConfig::tcp();
-        stream_config.port = address.port();
-        Ok(Self {
-            address,
-            datagrams,
-            mix_case,
-            case_lost: AtomicU32::new(0),
-            connections: TokioRuntimeProvider::default(),
-            stream_config,
-            context: PoolContext::new(options, TlsConfig::new()?),
-            streams: Mutex::new(Vec::new()),
-            slots: Semaphore::new(PER_STREAM * STREAMS),
-        })
+    /// Over UDP, and over TCP where that will not do. Connects to nobody yet.
+    pub(super) fn datagrams(address: SocketAddr, datagrams: &Datagrams, mix_case: bool, pool: Pool) -> Self {
+        let (server, datagrams) = (datagrams.add(address), datagrams.clone());
+        let by_datagram = ByDatagram { datagrams, server, address, mix_case, case_lost: AtomicU32::new(0) };
+        Self { datagrams: Some(by_datagram), pool, encrypted: false }
     }
 
-    /// Where it leads.
-    pub(super) fn address(&self) -> SocketAddr {
-        self.address
-    }
-
-    /// How.
-    pub(super) fn transport(&self) -> &'static str {
-        if self.datagrams.is_some() { "udp" } else { "tcp" }
+    /// Over streams only. Connects to nobody yet.
+    pub(super) fn streams(pool: Pool, encrypted: bool) -> Self {
+        Self { datagrams: None, pool, encrypted }
     }
 
     /// A lost query is worth sending again.
@@ -100,35 +70,38 @@ impl Link {
     }
 
     /// Asks once and waits without end: the caller knows how long. `again`: this was asked before and is not answered.
-    pub(super) async fn ask(&self, ask: &Ask, again: bool) -> Result<Got, Trouble> {
+    pub(super) async fn ask(&self, wish: &Wish, again: bool) -> Result<Got, Trouble> {
         // With EDNS first; without, if that is what the server stumbles over (RFC 6891 section 7).
-        let first = self.ask_with(ask, true, again).await;
+        let first = self.ask_with(wish, true, again).await;
         let stumbled = match &first {
             Ok(got) => got.rcode == rcode::FORMERR && !got.edns,
             Err(trouble) => *trouble == Trouble::Bare(rcode::FORMERR),
         };
-        if stumbled { Box::pin(self.ask_with(ask, false, false)).await } else { first }
+        if stumbled { Box::pin(self.ask_with(wish, false, false)).await } else { first }
     }
 
     /// Over UDP, then over TCP if the answer is truncated or somebody guesses at it.
-    async fn ask_with(&self, ask: &Ask, edns: bool, again: bool) -> Result<Got, Trouble> {
-        let question = Question::new(ask, edns);
-        let Some((datagrams, server)) = &self.datagrams else {
+    async fn ask_with(&self, wish: &Wish, edns: bool, again: bool) -> Result<Got, Trouble> {
+        let mut question = Question::new(&wish.ask, edns);
+        if let (true, Some(subnet)) = (edns, &wish.subnet) {
+            question.add_subnet(subnet);
+        }
+        let Some(by) = &self.datagrams else {
             return Box::pin(self.over_stream(&question)).await;
         };
-        let mix_case = self.mix_case && self.case_lost.load(Ordering::Relaxed) < CASE_LOST;
-        let got = match datagrams.ask(*server, question, again, mix_case).await {
+        let mix_case = by.mix_case && by.case_lost.load(Ordering::Relaxed) < CASE_LOST;
+        let got = match by.datagrams.ask(by.server, question, again, mix_case).await {
             Ok(datagram) => {
                 if mix_case {
-                    self.case_lost.store(0, Ordering::Relaxed);
+                    by.case_lost.store(0, Ordering::Relaxed);
                 }
-                whole(datagram)?
+                whole(datagram, by.address)?
             }
             Err(Trouble::OtherCase) => {
                 // Perhaps the server does not keep it, perhaps this was somebody else; a stream knows who.
                 let got = Box::pin(self.over_stream(&question)).await;
                 if got.is_ok() {
-                    self.case_lost.fetch_add(1, Ordering::Relaxed);
+                    by.case_lost.fetch_add(1, Ordering::Relaxed);
                 }
                 return got;
             }
@@ -141,128 +114,41 @@ impl Link {
         Box::pin(self.over_stream(&question)).await.or(Ok(got))
     }
 
-    /// Over a stream.
+    /// Over a stream, which has seen to the id, not to the question.
     async fn over_stream(&self, question: &Question) -> Result<Got, Trouble> {
-        let message = Message::read(&mut BinDecoder::new(question.bytes())).map_err(|_| Trouble::Garbled)?;
-        let request = DnsRequest::new(message, DnsRequestOptions::default());
-        match self.send(request).await {
-            Ok(response) => judge(response, question),
-            Err(NetError::Timeout) => Err(Trouble::Silent),
-            Err(NetError::Proto(_)) => Err(Trouble::Garbled),
-            Err(_) => Err(Trouble::Unreachable),
-        }
-    }
-
-    /// Through a stream that is open, or a new one.
-    async fn send(&self, request: DnsRequest) -> Result<DnsResponse, NetError> {
-        let _slot = self.slots.acquire().await.map_err(|_| NetError::NoConnections)?;
-        let (stream, fresh) = self.stream(true).await?;
-        match stream.send(request.clone()).await {
-            Err(error) if !fresh && !matches!(error, NetError::Timeout) => {
-                // The server may have closed it just when we wrote: that is no failure of the server's.
-                let (stream, _) = self.stream(false).await?;
-                stream.send(request).await
+        let Answered { message: reply, from, took } = match self.encrypted {
+            true => self.pool.ask(&question.padded()).await?,
+            false => self.pool.ask(question.bytes()).await?,
+        };
+        match question.compare(&reply) {
+            Match::Exact | Match::OtherCase => {
+                let got = whole(Datagram { bytes: reply.into(), cut: false }, from)?;
+                Ok(Got { took: Some(took), ..got })
             }
-            result => result,
+            Match::Bare(rcode) => Err(Trouble::Bare(rcode)),
+            Match::Broken | Match::No => Err(Trouble::Garbled),
         }
-    }
-
-    /// A stream with room, and whether it is a new one. Those who need a stream wait for the one that connects, so a
-    /// burst does not open one each.
-    async fn stream(&self, reuse: bool) -> Result<(Busy, bool), NetError> {
-        let mut streams = self.streams.lock().await;
-        streams.retain(Stream::is_usable);
-        if reuse && let Some(busy) = streams.iter_mut().find_map(Stream::take_place) {
-            return Ok((busy, false));
-        }
-        let handle = self.connections.new_connection(self.address.ip(), &self.stream_config, &self.context)?.await?;
-        let mut stream = Stream { handle, under_way: Arc::default(), broken: Arc::default(), used: Instant::now() };
-        let busy = stream.take_place().ok_or(NetError::Busy)?;
-        if streams.len() >= STREAMS {
-            streams.remove(0);
-        }
-        streams.push(stream);
-        Ok((busy, true))
     }
 }
 
 /// What a datagram says, which is known to answer the question.
-fn whole(datagram: Datagram) -> Result<Got, Trouble> {
+fn whole(datagram: Datagram, from: SocketAddr) -> Result<Got, Trouble> {
     let Datagram { bytes, cut } = datagram;
     if let (false, Some(glance)) = (cut, wire::glance(&bytes)) {
-        return Ok(Got { bytes, rcode: glance.rcode, truncated: glance.truncated, edns: glance.edns });
+        return Ok(Got {
+            bytes,
+            rcode: glance.rcode,
+            truncated: glance.truncated,
+            edns: glance.edns,
+            from,
+            took: None,
+        });
     }
     let flags = bytes.get(2..HEADER).and_then(|header| header.first_chunk()).map(|flags| u16::from_be_bytes(*flags));
     let flags = flags.unwrap_or_default();
     // Cut somewhere: there is more over TCP.
     if cut || flags & flag::TC != 0 {
-        return Ok(Got { bytes, rcode: flags & 0xf, truncated: true, edns: true });
+        return Ok(Got { bytes, rcode: flags & 0xf, truncated: true, edns: true, from, took: None });
     }
     Err(Trouble::Garbled)
-}
-
-/// What came over a stream; hickory has seen to the id, not to the question.
-fn judge(response: DnsResponse, question: &Question) -> Result<Got, Trouble> {
-    match question.compare(response.as_buffer()) {
-        Match::Exact | Match::OtherCase => {
-            let bytes: Arc<[u8]> = response.into_buffer().into();
-            whole(Datagram { bytes, cut: false })
-        }
-        Match::Bare(rcode) => Err(Trouble::Bare(rcode)),
-        Match::Broken | Match::No => Err(Trouble::Garbled),
-    }
-}
-
-/// An open stream.
-struct Stream {
-    handle: DnsExchange<TokioRuntimeProvider>,
-    under_way: Arc<AtomicUsize>,
-    broken: Arc<AtomicUsize>,
-    used: Instant,
-}
-
-impl Stream {
-    /// Neither broken nor forgotten.
-    fn is_usable(&self) -> bool {
-        self.broken.load(Ordering::Relaxed) == 0
-            && (self.under_way.load(Ordering::Relaxed) > 0 || self.used.elapsed() < STREAM_IDLE)
-    }
-
-    /// A place for one query, if there is one. Only called under the lock of the streams.
-    fn take_place(&mut self) -> Option<Busy> {
-        if self.under_way.load(Ordering::Relaxed) >= PER_STREAM {
-            return None;
-        }
-        self.under_way.fetch_add(1, Ordering::Relaxed);
-        self.used = Instant::now();
-        Some(Busy {
-            handle: self.handle.clone(),
-            under_way: Arc::clone(&self.under_way),
-            broken: Arc::clone(&self.broken),
-        })
-    }
-}
-
-/// A place on a stream, given back on drop.
-struct Busy {
-    handle: DnsExchange<TokioRuntimeProvider>,
-    under_way: Arc<AtomicUsize>,
-    broken: Arc<AtomicUsize>,
-}
-
-impl Busy {
-    /// Sends and waits. A stream that fails is not used again.
-    async fn send(&self, request: DnsRequest) -> Result<DnsResponse, NetError> {
-        let result = self.handle.send(request).first_answer().await;
-        if result.is_err() {
-            self.broken.store(1, Ordering::Relaxed);
-        }
-        result
-    }
-}
-
-impl Drop for Busy {
-    fn drop(&mut self) {
-        self.under_way.fetch_sub(1, Ordering::Relaxed);
-    }
 }

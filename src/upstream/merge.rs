@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::oneshot;
 
-use super::{Ask, Failure, Reply};
+use super::{Failure, Reply, Wish};
 
 /// How a question ended, for all who asked it.
 pub(super) type Outcome = Result<Reply, Failure>;
@@ -16,7 +16,7 @@ type Followers = Vec<oneshot::Sender<Outcome>>;
 /// The questions under way.
 pub(super) struct Pending {
     limit: usize,
-    asks: Mutex<HashMap<Ask, Followers>>,
+    asks: Mutex<HashMap<Wish, Followers>>,
 }
 
 /// What became of a question that came in.
@@ -36,7 +36,7 @@ impl Pending {
     }
 
     /// Joins a question that is under way, or starts it.
-    pub(super) fn join(self: &Arc<Self>, ask: &Ask) -> Joined {
+    pub(super) fn join(self: &Arc<Self>, ask: &Wish) -> Joined {
         let mut asks = self.lock();
         if let Some(followers) = asks.get_mut(ask) {
             let (sender, receiver) = oneshot::channel();
@@ -56,7 +56,7 @@ impl Pending {
     }
 
     /// The map holds whatever a panicking holder left, which is always whole: one insert, push or remove.
-    fn lock(&self) -> MutexGuard<'_, HashMap<Ask, Followers>> {
+    fn lock(&self) -> MutexGuard<'_, HashMap<Wish, Followers>> {
         self.asks.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -64,7 +64,7 @@ impl Pending {
 /// The duty to answer a question. Dropped without an outcome (the runtime stops), all who follow get [`Failure::Dead`].
 pub(super) struct Lead {
     pending: Arc<Pending>,
-    ask: Option<Ask>,
+    ask: Option<Wish>,
 }
 
 impl Lead {

@@ -4,12 +4,16 @@ use rand::Rng;
 
 use super::Ask;
 use crate::name::MAX_WIRE;
-use crate::wire::{HEADER, UDP_EDNS, flag, rtype};
+use crate::wire::{HEADER, Subnet, UDP_EDNS, flag, rtype};
 
-/// The longest query: header, name, type, class, OPT.
-pub(super) const MAX_QUERY: usize = HEADER + MAX_WIRE + 4 + OPT;
+/// The longest query: header, name, type, class, OPT, a client's subnet.
+pub(super) const MAX_QUERY: usize = HEADER + MAX_WIRE + 4 + OPT + Subnet::MAX;
 /// Octets of an OPT without options.
 const OPT: usize = 11;
+/// Encrypted queries are a multiple of so many octets long (RFC 8467 section 4.1).
+const BLOCK: usize = 128;
+/// The option that fills them up (RFC 7830).
+const PADDING: u16 = 12;
 
 /// A query in a fixed buffer. Its id is set by who sends it.
 #[derive(Clone, Copy)]
@@ -80,6 +84,36 @@ impl Question {
         &self.bytes[..usize::from(self.len)]
     }
 
+    /// The same on behalf of a client's network; it must have an OPT, and no option yet.
+    pub(super) fn add_subnet(&mut self, subnet: &Subnet) {
+        let mut option = [0; Subnet::MAX];
+        let len = subnet.write(&mut option);
+        self.put(&option[..len]);
+        let rdlen = self.rdlen();
+        self.bytes[rdlen].copy_from_slice(&(len as u16).to_be_bytes());
+    }
+
+    /// Where the OPT, which comes last, says how long its options are.
+    fn rdlen(&self) -> std::ops::Range<usize> {
+        let end = usize::from(self.end) + OPT;
+        end - 2..end
+    }
+
+    /// The message filled up to whole blocks, so that its length says little of the name; as it is without an OPT.
+    pub(super) fn padded(&self) -> Vec<u8> {
+        let mut message = self.bytes().to_vec();
+        if self.len <= self.end {
+            return message;
+        }
+        let fill = (message.len() + 4).next_multiple_of(BLOCK) - message.len() - 4;
+        let options = message.len() - usize::from(self.end) - OPT + 4 + fill;
+        message[self.rdlen()].copy_from_slice(&(options as u16).to_be_bytes());
+        message.extend(PADDING.to_be_bytes());
+        message.extend((fill as u16).to_be_bytes());
+        message.resize(message.len() + fill, 0);
+        message
+    }
+
     /// How `reply`, whose id is right, relates to it.
     pub(super) fn compare(&self, reply: &[u8]) -> Match {
         let asked = &self.bytes[HEADER..usize::from(self.end)];
@@ -130,7 +164,10 @@ fn broken_or_other(body: &[u8]) -> Match {
 
 #[cfg(test)]
 mod tests {
+    use std::net::IpAddr;
+
     use hickory_proto::op::{Edns, Message, Query};
+    use hickory_proto::rr::rdata::opt::{EdnsCode, EdnsOption};
     use hickory_proto::rr::{DNSClass, Name as ProtoName, RecordType};
     use proptest::prelude::*;
     use rand::SeedableRng;
@@ -188,6 +225,33 @@ mod tests {
             reply[2] |= 0x80;
             let same = mixed.bytes() == plain.bytes();
             prop_assert_eq!(mixed.compare(&reply), if same { Match::Exact } else { Match::OtherCase });
+        }
+
+        #[test]
+        fn padded_queries_are_whole_blocks_and_say_the_same(ask in asks(), subnet in any::<Option<(IpAddr, u8)>>()) {
+            let mut question = Question::new(&ask, true);
+            let subnet = subnet.map(|(ip, prefix)| Subnet::of(ip, prefix));
+            if let Some(subnet) = &subnet {
+                question.add_subnet(subnet);
+            }
+            prop_assert_eq!(Subnet::in_query(question.bytes()), subnet);
+            prop_assert_eq!(Subnet::in_query(&question.padded()), subnet);
+            let padded = question.padded();
+            prop_assert_eq!(padded.len() % BLOCK, 0);
+            prop_assert!(padded.len() < question.bytes().len() + 4 + BLOCK);
+            let mut message = Message::from_vec(&padded).expect("a message");
+            let opt = message.edns.as_mut().expect("an OPT");
+            let fill = match opt.options().as_ref() {
+                [.., (EdnsCode::Padding, EdnsOption::Unknown(12, fill))] => fill.clone(),
+                other => panic!("{other:?}"),
+            };
+            prop_assert!(fill.iter().all(|&octet| octet == 0));
+            opt.options_mut().remove(EdnsCode::Padding);
+            if subnet.is_none() {
+                prop_assert_eq!(message.to_vec().expect("a message"), question.bytes());
+            }
+            let plain = Question::new(&ask, false);
+            prop_assert_eq!(plain.padded(), plain.bytes());
         }
 
         #[test]

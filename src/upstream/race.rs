@@ -4,8 +4,10 @@
 //! lost datagram costs a part of the time-out, and a slow but honest recursion still gets through.
 
 use std::future::{Future, poll_fn};
+use std::hash::{BuildHasher, RandomState};
 use std::pin::{Pin, pin};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -14,7 +16,7 @@ use tokio::time::{Instant, Sleep, sleep_until};
 use super::health::{Fault, Health};
 use super::link::{Got, Link};
 use super::merge::Outcome;
-use super::{Ask, Failure, Reply, ServerHealth, Trouble};
+use super::{Ask, Failure, Reply, Server, ServerHealth, Trouble, Wish, probe};
 use crate::wire::rcode;
 
 /// After this share of the time-out without an answer, the next server is asked too.
@@ -24,22 +26,58 @@ const MIN_TRIES: usize = 3;
 /// … and at most so many, however many servers there are.
 const MAX_TRIES: usize = 6;
 
+/// Who is asked first.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Strategy {
+    /// The one that answers clearly faster than the others; among equals the first.
+    #[default]
+    Fastest,
+    /// All at once; the first good answer counts.
+    Parallel,
+    /// The first one that works.
+    Ordered,
+    /// Any.
+    Random,
+}
+
+/// How a question is asked.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Plan {
+    /// Who first.
+    pub(super) strategy: Strategy,
+    /// For all tries together.
+    pub(super) timeout: Duration,
+}
+
 /// A server with its state.
 pub(super) struct Remote {
     link: Link,
+    shown: Arc<str>,
+    transport: &'static str,
     health: Health,
     start: Instant,
+    /// What it is asked while it is aside.
+    probe: Wish,
+    probing: AtomicBool,
 }
 
 impl Remote {
     /// Nothing is known about it yet.
-    pub(super) fn new(link: Link) -> Self {
-        Self { link, health: Health::default(), start: Instant::now() }
+    pub(super) fn new(link: Link, server: &Server, probe: Ask) -> Self {
+        Self {
+            link,
+            shown: server.to_string().into(),
+            transport: server.transport(),
+            health: Health::default(),
+            start: Instant::now(),
+            probe: probe.into(),
+            probing: AtomicBool::new(false),
+        }
     }
 
     /// For the operator.
     pub(super) fn report(&self) -> ServerHealth {
-        self.health.report(self.link.address(), self.link.transport(), self.at(Instant::now()))
+        self.health.report(&self.shown, self.transport, self.at(Instant::now()))
     }
 
     /// A moment as [`Health`] counts, never 0.
@@ -48,40 +86,95 @@ impl Remote {
     }
 
     /// A query sent at `sent` came to nothing.
-    fn blame(&self, sent: Instant, now: Instant, fault: Fault) {
+    fn blame(self: &Arc<Self>, sent: Instant, now: Instant, fault: Fault, patience: Duration) {
         self.health.fault(fault);
-        self.health.bad(self.at(sent), self.at(now));
+        if fault == Fault::Untrusted {
+            self.health.distrust();
+        }
+        if self.health.bad(self.at(sent), self.at(now)) && !self.probing.swap(true, Ordering::Relaxed) {
+            probe::start(self, &self.probe, patience);
+        }
+    }
+
+    /// How long to wait with the next probe, which comes after `percent` of the time aside; none if it is not aside.
+    pub(super) fn next_probe(&self, percent: u64) -> Option<Duration> {
+        let (since, until) = self.health.aside()?;
+        let at = since.saturating_add(until.saturating_sub(since).saturating_mul(percent) / 100);
+        Some(Duration::from_millis(at.saturating_sub(self.at(Instant::now()))))
+    }
+
+    /// It is not used.
+    pub(super) fn is_aside(&self) -> bool {
+        self.health.aside().is_some()
+    }
+
+    /// Asks without blame.
+    pub(super) async fn probe(&self, probe: &Wish) -> Result<Got, Trouble> {
+        self.health.probed();
+        self.link.ask(probe, false).await
+    }
+
+    /// A probe was answered well.
+    pub(super) fn recovered(&self, took: Duration, now: Instant) {
+        self.health.good(took, self.at(now));
+    }
+
+    /// A probe came to nothing.
+    pub(super) fn still_down(&self, sent: Instant, now: Instant) {
+        self.health.failing(self.at(sent), self.at(now));
+    }
+
+    /// There will be no more probes, until it is put aside again.
+    pub(super) fn probe_over(&self) {
+        self.probing.store(false, Ordering::Relaxed);
     }
 }
 
 /// Asks until one answers well, all have answered badly, or time is up.
-pub(super) async fn race(group: Arc<[Arc<Remote>]>, ask: Ask, timeout: Duration) -> Outcome {
+pub(super) async fn race(group: Arc<[Arc<Remote>]>, wish: Wish, plan: Plan) -> Outcome {
     let now = Instant::now();
+    let (runners, width) = in_order(&group, now, plan.strategy);
     Race {
-        runners: in_order(&group, now).into_iter().map(Runner::new).collect(),
-        ask: Arc::new(ask),
+        runners: runners.into_iter().map(Runner::new).collect(),
+        wish: Arc::new(wish),
         tries: Vec::new(),
         sent: 0,
         turn: 0,
-        patience: timeout / PATIENCE,
-        deadline: now + timeout,
+        width,
+        patience: plan.timeout / PATIENCE,
+        deadline: now + plan.timeout,
         worst: None,
     }
     .run()
     .await
 }
 
-/// Servers that serve before those aside, clearly faster ones before slower ones, else as configured.
-fn in_order(group: &[Arc<Remote>], now: Instant) -> Vec<Arc<Remote>> {
+/// Servers that serve before those aside, among them by the strategy, else as configured; and how many are asked at once.
+fn in_order(group: &[Arc<Remote>], now: Instant, strategy: Strategy) -> (Vec<Arc<Remote>>, usize) {
+    // Keys of its own for each call: a different order each time.
+    let chance = (strategy == Strategy::Random).then(RandomState::new);
     let mut ranked: Vec<_> = group
         .iter()
-        .map(|remote| {
+        .enumerate()
+        .map(|(index, remote)| {
             let at = remote.at(now);
-            ((!remote.health.admits(at), remote.health.step(at)), Arc::clone(remote))
+            let rank = match (strategy, &chance) {
+                (Strategy::Fastest, _) => u64::from(remote.health.step(at)),
+                (_, Some(chance)) => chance.hash_one(index),
+                _ => 0,
+            };
+            ((!remote.health.admits(at), rank), Arc::clone(remote))
         })
         .collect();
     ranked.sort_by_key(|(rank, _)| *rank);
-    ranked.into_iter().map(|(_, remote)| remote).collect()
+    let serving = ranked.iter().filter(|((aside, _), _)| !aside).count();
+    let width = if strategy == Strategy::Parallel { serving.max(1) } else { 1 };
+    (ranked.into_iter().map(|(_, remote)| remote).collect(), width)
+}
+
+/// A good answer, not an error or a part of one.
+pub(super) fn is_good(got: &Got) -> bool {
+    rank(got) == 0
 }
 
 /// What became of a server in this race.
@@ -122,10 +215,12 @@ type Try = Pin<Box<dyn Future<Output = Done> + Send>>;
 /// One question under way.
 struct Race {
     runners: Vec<Runner>,
-    ask: Arc<Ask>,
+    wish: Arc<Wish>,
     tries: Vec<Try>,
     sent: usize,
     turn: usize,
+    /// Servers asked at the start.
+    width: usize,
     patience: Duration,
     deadline: Instant,
     /// The most telling bad answer so far.
@@ -136,7 +231,7 @@ impl Race {
     /// To the end.
     async fn run(mut self) -> Outcome {
         let now = Instant::now();
-        self.send(now);
+        (0..self.width).for_each(|_| self.send(now));
         let mut next_at = now + self.patience;
         let mut alarm = pin!(sleep_until(next_at.min(self.deadline)));
         while !self.tries.is_empty() {
@@ -192,9 +287,9 @@ impl Race {
         let Some(runner) = self.runners.get_mut(index) else { return };
         let again = runner.first_sent.replace(runner.first_sent.unwrap_or(now)).is_some();
         runner.remote.health.asked();
-        let (remote, ask) = (Arc::clone(&runner.remote), Arc::clone(&self.ask));
+        let (remote, wish) = (Arc::clone(&runner.remote), Arc::clone(&self.wish));
         self.tries.push(Box::pin(async move {
-            let result = remote.link.ask(&ask, again).await;
+            let result = remote.link.ask(&wish, again).await;
             Done { runner: index, sent: now, result }
         }));
         self.sent += 1;
@@ -215,20 +310,23 @@ impl Race {
                     Trouble::Bare(_) | Trouble::Garbled | Trouble::OtherCase | Trouble::Attacked => {
                         runner.fate = Fate::Erred
                     }
-                    Trouble::Unreachable if runner.fate == Fate::Open => {
+                    Trouble::Unreachable | Trouble::Untrusted if runner.fate == Fate::Open => {
                         runner.fate = Fate::Unreachable;
-                        remote.blame(done.sent, now, Fault::Unreachable);
+                        let untrusted = trouble == Trouble::Untrusted;
+                        let fault = if untrusted { Fault::Untrusted } else { Fault::Unreachable };
+                        remote.blame(done.sent, now, fault, self.patience);
                     }
-                    Trouble::Unreachable => {}
+                    Trouble::Unreachable | Trouble::Untrusted => {}
                 }
                 return None;
             }
         };
         remote.health.answered(now.saturating_duration_since(done.sent));
         let rank = rank(&got);
-        let reply = Reply { bytes: got.bytes, server: remote.link.address() };
+        let took = got.took.unwrap_or_else(|| now.saturating_duration_since(done.sent));
+        let reply = Reply { bytes: got.bytes, server: got.from };
         if rank == 0 {
-            remote.health.good(now.saturating_duration_since(done.sent), remote.at(now));
+            remote.health.good(took, remote.at(now));
             self.blame_losers(done.runner, now);
             return Some(reply);
         }
@@ -244,10 +342,10 @@ impl Race {
         for (index, runner) in self.runners.iter().enumerate() {
             let Some(sent) = runner.first_sent.filter(|_| index != winner) else { continue };
             match runner.fate {
-                Fate::Erred => runner.remote.blame(sent, now, Fault::BadAnswer),
+                Fate::Erred => runner.remote.blame(sent, now, Fault::BadAnswer, self.patience),
                 Fate::Open if now.saturating_duration_since(sent) >= self.patience => {
                     runner.remote.health.slower_than(now.saturating_duration_since(sent), runner.remote.at(now));
-                    runner.remote.blame(sent, now, Fault::Timeout);
+                    runner.remote.blame(sent, now, Fault::Timeout, self.patience);
                 }
                 Fate::Open | Fate::Unreachable => {}
             }
@@ -261,7 +359,7 @@ impl Race {
         for runner in &self.runners {
             if let (Fate::Open, Some(sent)) = (runner.fate, runner.first_sent) {
                 silent = true;
-                runner.remote.blame(sent, now, Fault::Timeout);
+                runner.remote.blame(sent, now, Fault::Timeout, self.patience);
             }
         }
         match self.worst {
@@ -283,3 +381,6 @@ fn rank(got: &Got) -> u8 {
         _ => 0,
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,7 +1,7 @@
 //! The strategy against mock servers on loopback.
 
 #[path = "../../tests/support/mock.rs"]
-mod mock;
+pub(super) mod mock;
 
 use std::net::Ipv4Addr;
 
@@ -25,9 +25,26 @@ fn to(servers: Vec<Server>) -> Arc<Upstream> {
         timeout: Duration::from_secs(2),
         max_in_flight: 2_000,
         mix_case: false,
+        ..others()
+    })
+}
+
+/// What most tests have nothing to do with.
+fn others() -> Settings {
+    Settings {
+        servers: Vec::new(),
+        zones: Vec::new(),
+        timeout: Duration::from_secs(2),
+        max_in_flight: 2_000,
+        mix_case: false,
+        strategy: Strategy::Fastest,
+        bootstrap: Vec::new(),
+        ca_file: None,
+        connections: 4,
+        client_subnet: ClientSubnet::Off,
         recursion: None,
         dnssec: DnssecSettings::default(),
-    })
+    }
 }
 
 fn with(settings: Settings) -> Arc<Upstream> {
@@ -153,15 +170,8 @@ async fn silence_everywhere_is_slow() {
     let mock = Mock::start(|_| Say::Silence);
     let timeout = Duration::from_millis(400);
     let servers = vec![Server::Udp(mock.address())];
-    let upstream = with(Settings {
-        servers,
-        zones: Vec::new(),
-        timeout,
-        max_in_flight: 10,
-        mix_case: false,
-        recursion: None,
-        dnssec: DnssecSettings::default(),
-    });
+    let upstream =
+        with(Settings { servers, zones: Vec::new(), timeout, max_in_flight: 10, mix_case: false, ..others() });
     assert_eq!(upstream.ask(ask("a.example", RecordType::A)).await, Err(Failure::Slow));
     assert!(mock.count("a.example") >= 2, "a lost datagram is sent again");
     let over_tcp = with(Settings {
@@ -170,8 +180,7 @@ async fn silence_everywhere_is_slow() {
         timeout,
         max_in_flight: 10,
         mix_case: false,
-        recursion: None,
-        dnssec: DnssecSettings::default(),
+        ..others()
     });
     assert_eq!(over_tcp.ask(ask("b.example", RecordType::A)).await, Err(Failure::Slow));
     assert_eq!(mock.count("b.example"), 1, "a stream loses nothing");
@@ -247,8 +256,7 @@ async fn a_thousand_at_once_over_udp() {
         timeout,
         max_in_flight: 1_000,
         mix_case: false,
-        recursion: None,
-        dnssec: DnssecSettings::default(),
+        ..others()
     }));
     ask_many(&upstream, 1_000).await;
     let asked = mock.asked();
@@ -292,8 +300,7 @@ async fn letter_case_is_mixed_and_a_server_that_loses_it_is_asked_over_tcp_and_t
         timeout: Duration::from_secs(2),
         max_in_flight: 10,
         mix_case: true,
-        recursion: None,
-        dnssec: DnssecSettings::default(),
+        ..others()
     };
     let upstream = with(settings);
     // Long names: that chance leaves all letters small does not happen.
@@ -376,8 +383,7 @@ async fn too_many_different_questions_are_turned_away_and_counted() {
         timeout: Duration::from_secs(2),
         max_in_flight: 2,
         mix_case: false,
-        recursion: None,
-        dnssec: DnssecSettings::default(),
+        ..others()
     });
     let (a, b, c, again) = tokio::join!(
         upstream.ask(ask("a.example", RecordType::A)),
@@ -404,8 +410,7 @@ async fn the_longest_zone_wins() {
         timeout: Duration::from_secs(2),
         max_in_flight: 10,
         mix_case: false,
-        recursion: None,
-        dnssec: DnssecSettings::default(),
+        ..others()
     });
     for (name, mock) in [
         ("example", &all),
@@ -440,8 +445,7 @@ fn settings_that_cannot_work_are_refused() {
         timeout: Duration::from_secs(2),
         max_in_flight: 1,
         mix_case: false,
-        recursion: None,
-        dnssec: DnssecSettings::default(),
+        ..others()
     };
     let refused = |servers| Upstream::new(&settings(servers), &[own]).err();
     assert_eq!(refused(Vec::new()), Some(UpstreamError::NoServers(None)));

@@ -4,6 +4,7 @@ pub mod clickhouse;
 pub mod client;
 pub mod http;
 pub mod mock;
+pub mod secure;
 pub mod server;
 pub mod statistics;
 pub mod steady;

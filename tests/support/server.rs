@@ -87,6 +87,11 @@ impl Setup {
         Self { servers: vec![format!("udp://{upstream}")], ..Self::default() }
     }
 
+    /// Asks these upstreams, written as in the configuration.
+    pub fn asking(servers: &[String]) -> Self {
+        Self { servers: servers.to_vec(), ..Self::default() }
+    }
+
     /// One more upstream.
     pub fn or(mut self, upstream: SocketAddr) -> Self {
         self.servers.push(format!("udp://{upstream}"));

@@ -85,9 +85,7 @@ fn cache(page: &mut Page<'_>, Facts { totals, cache, .. }: &Facts) -> fmt::Resul
 
 /// Who is asked.
 fn upstream(page: &mut Page<'_>, Facts { servers, asked, .. }: &Facts) -> fmt::Result {
-    let names: Vec<String> =
-        servers.iter().map(|server| format!("{}://{}", server.transport, server.address)).collect();
-    let all = || names.iter().map(String::as_str).zip(servers);
+    let all = || servers.iter().map(|server| (&*server.server, server));
     let up =
         all().map(|(name, server)| ([("upstream", name)], f64::from(u8::from(server.state == ServerState::Serving))));
     page.gauges(
@@ -101,6 +99,8 @@ fn upstream(page: &mut Page<'_>, Facts { servers, asked, .. }: &Facts) -> fmt::R
         server.faults.iter().map(move |(fault, count)| ([("upstream", name), ("reason", fault.as_str())], *count))
     });
     page.counters("qalqan_upstream_failures", "Queries that came to nothing, by reason", faults)?;
+    let probes = all().map(|(name, server)| ([("upstream", name)], server.probes));
+    page.counters("qalqan_upstream_probes", "Probes sent to an upstream server that was left aside", probes)?;
     let took = all().map(|(name, server)| ([("upstream", name)], &server.latency));
     page.histograms("qalqan_upstream_latency_seconds", "Time from a query to the answer of an upstream server", took)?;
     page.counter("qalqan_upstream_questions", "Questions for upstream servers", asked.asked)?;
