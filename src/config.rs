@@ -195,7 +195,8 @@ impl Settings {
             ("start_without_lists", self.start_without_lists != new.start_without_lists),
             ("server", plain(self) != plain(new) || self.limit != new.limit || self.host != new.host),
             ("tls", self.server.tls != new.server.tls),
-            ("upstream", self.upstream != new.upstream),
+            ("upstream", self.upstream.but_for(&new.upstream.dnssec) != new.upstream),
+            ("dnssec", self.upstream.dnssec != new.upstream.dnssec),
             ("cache", self.cache != new.cache),
             ("local", self.local != new.local),
             ("answer", self.answer != new.answer),
@@ -274,8 +275,9 @@ fn read(mut top: Table<'_>, path: &Path) -> Settings {
     let start_without_lists = top.flag("start_without_lists", false);
     let (mut server, limit, host) = sections::server(top.table("server"), folder);
     server.tls = tls::read(top.table("tls"), folder, &server.listen);
+    let upstream = top.table("upstream");
     let dnssec = dnssec::read(top.table("dnssec"), folder);
-    let upstream = upstream::read(top.table("upstream"), &server.listen, folder, dnssec);
+    let upstream = upstream::read(upstream, &server.listen, folder, dnssec);
     let cache = sections::cache(top.table("cache"));
     let local = sections::local(&mut top, folder);
     let answer = answer::read(top.table("answer"), &answer::defaults());

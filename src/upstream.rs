@@ -79,10 +79,6 @@ pub struct Settings {
     pub max_in_flight: usize,
     /// Letters of names are sent over UDP in random case, and replies must keep it: more for an attacker to guess.
     pub mix_case: bool,
-    /// What is in no zone above is resolved from the root, and `servers` are not asked.
-    pub recursion: Option<RecursionSettings>,
-    /// Whether answers are validated.
-    pub dnssec: DnssecSettings,
     /// Who is asked first.
     pub strategy: Strategy,
     /// Who knows the addresses of servers that have names; empty: what `/etc/resolv.conf` names.
@@ -93,6 +89,17 @@ pub struct Settings {
     pub connections: usize,
     /// Whether servers are told for whom they are asked.
     pub client_subnet: ClientSubnet,
+    /// What is in no zone above is resolved from the root, and `servers` are not asked.
+    pub recursion: Option<RecursionSettings>,
+    /// Whether answers are validated.
+    pub dnssec: DnssecSettings,
+}
+
+impl Settings {
+    /// These, with another choice about validation.
+    pub fn but_for(&self, dnssec: &DnssecSettings) -> Self {
+        Self { dnssec: dnssec.clone(), ..self.clone() }
+    }
 }
 
 /// A question to the upstreams. RD is always set, and AD too, so that the reply says whether the server validated it
@@ -198,10 +205,6 @@ pub enum UpstreamError {
         /// Which server, and why.
         reason: String,
     },
-    /// The trust anchors cannot be used.
-    Anchors(AnchorError),
-    /// Resolution from the root cannot begin.
-    Recursion(RecursionError),
     /// The authorities that vouch for servers cannot be read.
     Authorities {
         /// The file.
@@ -216,6 +219,10 @@ pub enum UpstreamError {
         /// Why not.
         reason: Box<UpstreamError>,
     },
+    /// The trust anchors cannot be used.
+    Anchors(AnchorError),
+    /// Resolution from the root cannot begin.
+    Recursion(RecursionError),
 }
 
 impl fmt::Display for UpstreamError {
@@ -237,8 +244,6 @@ impl fmt::Display for UpstreamError {
             Self::NoServers(None) => f.write_str("[upstream] has no servers; name at least one"),
             Self::NoServers(Some(zone)) => write!(f, "[[upstream.zone]] {zone} has no servers; name at least one"),
             Self::Connections { reason } => write!(f, "cannot prepare upstream connections: {reason}"),
-            Self::Anchors(error) => write!(f, "[dnssec] trust_anchor: {error}"),
-            Self::Recursion(error) => write!(f, "[upstream.recursion]: {error}"),
             Self::Authorities { path, reason } => {
                 write!(f, "[upstream] ca_file: cannot use {}: {reason}", path.display())
             }
@@ -247,6 +252,8 @@ impl fmt::Display for UpstreamError {
                 "upstream server {server} has a name, and nobody can be asked for its address ({reason}); \
                  name servers by address in [upstream] bootstrap"
             ),
+            Self::Anchors(error) => write!(f, "[dnssec] trust_anchor: {error}"),
+            Self::Recursion(error) => write!(f, "[upstream.recursion]: {error}"),
         }
     }
 }
@@ -343,13 +350,13 @@ impl Upstream {
     /// # Errors
     /// As above.
     pub async fn ask_for(self: &Arc<Self>, ask: Ask, subnet: Option<Subnet>) -> Result<Reply, Failure> {
-        if self.validator.is_some() { dnssec::validated(self, ask).await } else { self.fetch(ask, subnet).await }
+        let wish = Wish { ask, subnet };
+        if self.validator.is_some() { dnssec::validated(self, wish).await } else { self.fetch(wish).await }
     }
 
     /// What the servers say.
-    async fn fetch(&self, ask: Ask, subnet: Option<Subnet>) -> Result<Reply, Failure> {
+    async fn fetch(&self, wish: Wish) -> Result<Reply, Failure> {
         self.asked.fetch_add(1, Ordering::Relaxed);
-        let wish = Wish { ask, subnet };
         let outcome = match self.pending.join(&wish) {
             Joined::Full => {
                 self.busy.fetch_add(1, Ordering::Relaxed);
@@ -375,15 +382,21 @@ impl Upstream {
         outcome
     }
 
-    /// What is told of a client who sent `query`; mostly nothing, and never anything where answers are validated or resolved
-    /// from the root.
+    /// What is told of a client who sent `query`; mostly nothing.
     pub fn subnet(&self, query: &[u8], client: IpAddr) -> Option<Subnet> {
-        if self.validator.is_some() || self.roots.is_some() { None } else { self.client_subnet.of(query, client) }
+        self.client_subnet.of(query, client)
     }
 
     /// How each server is doing, in order of configuration.
     pub fn health(&self) -> Vec<ServerHealth> {
         self.servers.iter().map(|server| server.report()).collect()
+    }
+
+    /// The files it was made from, trust anchors and root hints, said the same as those of `other`.
+    pub fn same_files(&self, other: &Self) -> bool {
+        let roots = |of: &Self| of.roots.as_ref().map(|roots| roots.hints().to_vec());
+        self.validator.as_ref().map(|one| one.anchors()) == other.validator.as_ref().map(|one| one.anchors())
+            && roots(self) == roots(other)
     }
 
     /// What has been asked so far.

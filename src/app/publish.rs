@@ -177,7 +177,11 @@ impl Publisher {
         let current = self.routes.load();
         let upstream = match Upstream::new(&settings.upstream, &self.own) {
             // What is known of servers that stay is worth keeping; `system` may have become others.
-            Ok(new) if settings.upstream == self.upstream && addresses(&new) == addresses(&current.upstream) => {
+            Ok(new)
+                if settings.upstream == self.upstream
+                    && addresses(&new) == addresses(&current.upstream)
+                    && new.same_files(&current.upstream) =>
+            {
                 Arc::clone(&current.upstream)
             }
             Ok(new) => {

@@ -1,9 +1,10 @@
 //! `[dnssec]` and `[upstream.recursion]`.
 
 use std::net::IpAddr;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use super::reader::Table;
+use super::sections::optional_path;
 use super::values::{self, ValueError};
 use crate::limit::{Cidr, CidrError};
 use crate::name::Name;
@@ -45,9 +46,4 @@ fn network(text: &str) -> Result<Network, CidrError> {
 /// A name, the root among them.
 fn zone(text: &str) -> Result<Name, ValueError> {
     if text == "." { Ok(Name::root()) } else { values::name(text) }
-}
-
-/// A path, relative to the folder of the configuration file; "" is none.
-fn optional_path(folder: &Path) -> impl Fn(&str) -> Result<Option<PathBuf>, ValueError> {
-    move |text| if text.is_empty() { Ok(None) } else { values::path(text).map(|path| Some(folder.join(path))) }
 }

@@ -177,7 +177,7 @@ fn all_problems_are_told_at_once_with_their_place() {
         found,
         [
             "1:1: unknown key \"state_dri\"; perhaps \"state_dir\" is meant; known are: state_dir, start_without_lists, \
-             server, tls, upstream, cache, local, zone, answer, gate, list, hits, stats, stream, history, reload, orders, admin",
+             server, tls, upstream, dnssec, cache, local, zone, answer, gate, list, hits, stats, stream, history, reload, orders, admin",
             "3:1: unknown key \"lsiten\" in [server]; perhaps \"listen\" is meant; known are: listen, allow_from, workers, \
              pin, ready_file, proxy_from, tcp, cookies, require_cookies, cookie_secret_file, nsid, identity, version",
             "4:11: [server] workers = \"4\": expected a whole number, found a text",
@@ -189,7 +189,7 @@ fn all_problems_are_told_at_once_with_their_place() {
             "10:11: [upstream] timeout = \"2x\": not a duration; write a whole number and a unit: 500ms, 2s, 5m, 1h, 7d",
             "11:11: [upstream] servers = […]: at least 1 is needed",
             "12:2: unknown section \"cash\"; perhaps \"cache\" is meant; known are: state_dir, \
-             start_without_lists, server, tls, upstream, cache, local, zone, answer, gate, list, hits, stats, stream, history, reload, orders, \
+             start_without_lists, server, tls, upstream, dnssec, cache, local, zone, answer, gate, list, hits, stats, stream, history, reload, orders, \
              admin",
             "15:10: [reload] rescan = \"1ms\": must be from 1s to 1d",
             "16:9: [reload] quiet = 5: expected a text in quotes, found a whole number",
@@ -255,7 +255,10 @@ fn mistakes_have_texts_that_help() {
         ("[upstream]\nstrategy = \"fast\"", "2:12", "choices are \"fastest\", \"parallel\""),
         ("[upstream]\nservers = [\"127.0.0.1:5353\"]", "2:12", "would ask itself"),
         ("[server]\nlisten = [\"0.0.0.0:53\"]\n[upstream]\nservers = [\"127.0.0.1\"]", "4:12", "would ask itself"),
-        ("[upstream]\nmode = \"recurse\"", "2:8", "choices are \"forward\""),
+        ("[upstream]\nmode = \"iterate\"", "2:8", "choices are \"forward\", \"recurse\""),
+        ("[upstream.recursion]\ndeny_answers = [\"10.0.0.1/8\"]", "2:17", "bits are set behind the prefix"),
+        ("[dnssec]\nmode = \"on\"", "2:8", "choices are \"pass\", \"validate\""),
+        ("[dnssec]\nnegative_trust_anchors = [\"a..b\"]", "2:27", "not a domain name: empty label"),
         ("[[upstream.zone]]\nname = \"a.example\"", "1:1", "`servers` is missing"),
         ("[[upstream.zone]]\nname = \"a..b\"\nservers = [\"system\"]", "2:8", "not a domain name: empty label"),
         ("[local.hosts]\nrouter.lan = [\"10.0.0.1\"]", "2:1", "a name with dots needs quotes"),

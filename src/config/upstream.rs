@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::path::Path;
 use std::time::Duration;
 
+use super::dnssec;
 use super::reader::{Limits, Table};
 use super::sections::{optional_path, zone_name};
 use super::server::{self, ServerError};
@@ -49,7 +50,7 @@ pub(super) fn read(mut table: Table<'_>, listen: &[SocketAddr], folder: &Path, d
         address => Ok(address),
     };
     let recurse = table.choice("mode", &[("forward", false), ("recurse", true)], false);
-    let recursion = super::dnssec::recursion(table.table("recursion"), folder);
+    let recursion = dnssec::recursion(table.table("recursion"), folder);
     let servers = table.texts("servers", 1..=MAX_SERVERS, server).unwrap_or_else(|| SERVERS.to_vec());
     let strategy = table.choice("strategy", &STRATEGIES, Strategy::default());
     let bootstrap = table.texts("bootstrap", 0..=MAX_SERVERS, bootstrap).unwrap_or_default();
@@ -80,9 +81,9 @@ pub(super) fn read(mut table: Table<'_>, listen: &[SocketAddr], folder: &Path, d
         bootstrap,
         ca_file,
         connections,
+        client_subnet,
         recursion: recurse.then_some(recursion),
         dnssec,
-        client_subnet,
     }
 }
 

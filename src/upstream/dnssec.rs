@@ -32,7 +32,7 @@ use super::{Ask, Failure, Leading, Reply, Upstream, Wish};
 use crate::name::Name;
 use crate::util::Now;
 use crate::wire::CLASS_IN;
-use anchors::Anchors;
+pub(super) use anchors::Anchors;
 use chain::Chain;
 use judge::Judgement;
 use keys::Work;
@@ -107,6 +107,12 @@ enum Stop {
     Failed(Failure),
 }
 
+impl From<Why> for Stop {
+    fn from(why: Why) -> Self {
+        if why.code == Why::INDETERMINATE { Self::Unknown(why) } else { Self::Bogus(why) }
+    }
+}
+
 /// What the validation of one answer shares.
 struct Context<'a> {
     source: &'a dyn Source,
@@ -127,18 +133,19 @@ impl Context<'_> {
 }
 
 /// Asks the servers and validates, once for all who ask the same; `upstream` has a validator.
-pub(super) async fn validated(upstream: &Arc<Upstream>, ask: Ask) -> Outcome {
-    match upstream.validating.join(&Wish { ask: ask.clone(), subnet: None }) {
+pub(super) async fn validated(upstream: &Arc<Upstream>, wish: Wish) -> Outcome {
+    match upstream.validating.join(&wish) {
         Joined::Full => Err(Failure::Busy),
         Joined::Following(waiting) => waiting.outcome().await,
         Joined::Leading(lead) => {
-            let servers = Servers(Arc::clone(upstream));
+            let servers = Servers { upstream: Arc::clone(upstream), wish };
             let leading = async move {
-                let Some(validator) = &servers.0.validator else { return Err(Failure::Dead) };
+                let Some(validator) = &servers.upstream.validator else { return Err(Failure::Dead) };
                 let now = Now::read().seconds().0 as u32;
                 // Keys not yet known take questions of their own, each with a time limit.
-                let limit = servers.0.plan.timeout * PATIENCE;
-                let outcome = timeout(limit, validator.ask(&servers, &ask, now)).await.unwrap_or(Err(Failure::Slow));
+                let limit = servers.upstream.plan.timeout * PATIENCE;
+                let outcome =
+                    timeout(limit, validator.ask(&servers, &servers.wish.ask, now)).await.unwrap_or(Err(Failure::Slow));
                 lead.finish(&outcome);
                 outcome
             };
@@ -147,14 +154,19 @@ pub(super) async fn validated(upstream: &Arc<Upstream>, ask: Ask) -> Outcome {
     }
 }
 
-/// The upstreams as a source.
-struct Servers(Arc<Upstream>);
+/// The upstreams as a source for one question. On whose behalf it is asked is told with it alone.
+struct Servers {
+    upstream: Arc<Upstream>,
+    wish: Wish,
+}
 
 impl Source for Servers {
     fn fetch(&self, name: Name, qtype: u16) -> Fetch {
-        let upstream = Arc::clone(&self.0);
+        let upstream = Arc::clone(&self.upstream);
+        let Wish { ask, subnet } = &self.wish;
+        let subnet = subnet.filter(|_| ask.name == name && ask.qtype == qtype);
         let ask = Ask { name, qtype, qclass: CLASS_IN, dnssec_ok: true, checking_disabled: true };
-        Box::pin(async move { upstream.fetch(ask, None).await })
+        Box::pin(async move { upstream.fetch(Wish { ask, subnet }).await })
     }
 }
 
@@ -186,6 +198,11 @@ impl Validator {
     fn with(chain: Chain) -> Self {
         let [secure, insecure, bogus, indeterminate] = [const { AtomicU64::new(0) }; 4];
         Self { chain, secure, insecure, bogus, indeterminate }
+    }
+
+    /// What is believed.
+    pub(super) fn anchors(&self) -> &Anchors {
+        self.chain.anchors()
     }
 
     /// Answers by what was said of them.

@@ -121,6 +121,7 @@ impl std::error::Error for RecursionError {}
 
 /// Resolves from the root.
 pub(super) struct Roots {
+    hints: Vec<IpAddr>,
     recursor: Recursor<Servers>,
 }
 
@@ -131,19 +132,26 @@ impl Roots {
             Some(path) => hints(path)?,
             None => ROOTS.iter().filter_map(|text| text.parse().ok()).collect(),
         };
-        let mut options = RecursorOptions::default();
-        options.ns_cache_size = ZONES;
-        options.response_cache_size = ANSWERS;
-        options.recursion_limit = DEPTH;
-        options.ns_recursion_limit = DEPTH;
-        options.case_randomization = mix_case;
-        options.edns_payload_len = wire::UDP_EDNS as u16;
-        options.allow_server = networks(&settings.allow_servers);
-        options.deny_answers = networks(&settings.deny_answers);
+        let options = RecursorOptions {
+            ns_cache_size: ZONES,
+            response_cache_size: ANSWERS,
+            recursion_limit: DEPTH,
+            ns_recursion_limit: DEPTH,
+            case_randomization: mix_case,
+            edns_payload_len: wire::UDP_EDNS as u16,
+            allow_server: networks(&settings.allow_servers),
+            deny_answers: networks(&settings.deny_answers),
+            ..RecursorOptions::default()
+        };
         // Signatures are fetched and handed on; who validates is `dnssec`.
         let policy = DnssecPolicy::ValidationDisabled;
         let recursor = Recursor::new(&roots, policy, None, options, Servers::new(limit / SERVERS));
-        Ok(Self { recursor: recursor.map_err(|error| RecursionError::Refused(error.to_string()))? })
+        Ok(Self { recursor: recursor.map_err(|error| RecursionError::Refused(error.to_string()))?, hints: roots })
+    }
+
+    /// Where it begins.
+    pub(super) fn hints(&self) -> &[IpAddr] {
+        &self.hints
     }
 
     /// Resolves, in this time.
@@ -205,10 +213,12 @@ impl Roots {
             let Message { metadata, answers, authorities, .. } = response;
             return Ok(Step::End { code: metadata.response_code, answers, authorities });
         }
-        let alias = response.answers.iter().filter(|record| record.name == *name);
-        let target =
-            alias.filter_map(|record| if let RData::CNAME(to) = &record.data { Some(to.0.clone()) } else { None });
-        let target = target.last().ok_or(Failure::Useless)?;
+        let mut aliases = response.answers.iter().filter(|record| record.name == *name);
+        let target = aliases.find_map(|record| match &record.data {
+            RData::CNAME(target) => Some(target.0.clone()),
+            _ => None,
+        });
+        let target = target.ok_or(Failure::Useless)?;
         // What hickory has found at its other end is asked for again, and comes from its memory.
         let ours = |record: &Record| record.name == *name || record.name.zone_of(name);
         let Message { answers, authorities, .. } = response;

@@ -41,9 +41,9 @@ fn others() -> Settings {
         bootstrap: Vec::new(),
         ca_file: None,
         connections: 4,
+        client_subnet: ClientSubnet::Off,
         recursion: None,
         dnssec: DnssecSettings::default(),
-        client_subnet: ClientSubnet::Off,
     }
 }
 

@@ -140,9 +140,13 @@ fn answers_of_a_forwarder_are_validated() {
     let Some(forwarder) = world.forwarder() else { return };
     let folder = Folder::new();
     folder.write("block", "www.blocked.world\nwww.expired.world\n");
+    let mock = Mock::start(|_| Say::A([192, 0, 2, 77]));
     let setup = Setup::new(forwarder).admin("listen = [\"127.0.0.1:0\"]").more(&validating(&world.anchor()));
-    let server = Server::start(&folder, &setup.clone().upstream("timeout = \"5s\""));
+    let zone = format!("[[upstream.zone]]\nname = \"corp.good.world\"\nservers = [\"udp://{}\"]", mock.address());
+    let upstream = format!("timeout = \"5s\"\n{zone}");
+    let server = Server::start(&folder, &setup.clone().upstream(&upstream));
     go_through(&server, true);
+    assert!(server.a("www.corp.good.world").is_address("192.0.2.77"), "servers of its own are believed");
     let told = validations(&server);
     assert!(told[..3].iter().all(|count| *count > 0) && told[3] == 0, "{told:?}");
     // Twice the same: from the cache, which keeps the unvalidated apart.
@@ -151,10 +155,10 @@ fn answers_of_a_forwarder_are_validated() {
     // The operator waives a zone; and blocks names whatever DNSSEC says of them.
     let negative = "negative_trust_anchors = [\"expired.world\", \"tampered.world\"]\n";
     let setup = setup.more(negative).list("block", "block", "");
-    folder.replace("config.toml", setup.upstream("timeout = \"5s\"").text());
+    folder.replace("config.toml", setup.upstream(&upstream).text());
     server.signal("HUP");
     server.comes_to("www.tampered.world", "192.0.2.66");
-    assert!(server.a("www.expired.world").is_address("0.0.0.0"), "blocked");
+    server.comes_to("www.expired.world", "0.0.0.0");
     assert!(server.a("blocked.good.world").is_address("0.0.0.0"), "a target is blocked");
     let other = server.ask(&Ask::new("www.wrong.world", rtype::A).edns());
     assert_eq!((other.rcode, other.ede_code()), (rcode::SERVFAIL, Some(9)), "{other:?}");
@@ -176,6 +180,16 @@ fn a_root_that_is_not_ours_is_said_aloud() {
     let reply = server.ask(&Ask::new("www.good.world", rtype::A).edns());
     assert_eq!((reply.rcode, reply.ede_code()), (rcode::SERVFAIL, Some(9)), "{reply:?}");
     server.says("do not match the trust anchors");
+    drop(server);
+    // In a file that is not this world's, then is: it is read again.
+    let folder = Folder::new();
+    folder.write("anchor", format!(". IN DS 1 13 2 {}\n", "ab".repeat(32)));
+    let setup = Setup::new(forwarder).more("[dnssec]\nmode = \"validate\"\ntrust_anchor = \"anchor\"");
+    let server = Server::start(&folder, &setup);
+    assert_eq!(server.a("www.good.world").rcode, rcode::SERVFAIL);
+    folder.replace("anchor", std::fs::read(world.anchor()).expect("an anchor"));
+    server.signal("HUP");
+    server.comes_to("www.good.world", "192.0.2.7");
 }
 
 #[test]

@@ -18,7 +18,7 @@ const ROOT: [&str; 2] = [
 const MAX_FILE: u64 = 1 << 20;
 
 /// What is believed, by the zone it is about.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Anchors(HashMap<Name, Vec<Signer>>);
 
 /// Why anchors cannot be used.

@@ -16,7 +16,9 @@ const MAX_KNOWN: usize = 20_000;
 /// What was found out is remembered so long at most, in seconds.
 const MAX_TTL: u32 = 3600;
 /// That something is wrong is remembered so long, in seconds: operators repair it.
-const BOGUS_TTL: u32 = 30;
+const BOGUS_TTL: u32 = 10;
+/// And so long at least, in seconds, so that one answer does not need the same twice.
+const MIN_TTL: u32 = 5;
 
 /// How a zone stands.
 #[derive(Clone, Debug)]
@@ -56,6 +58,11 @@ impl Chain {
     pub fn new(anchors: Anchors, negative: &[Name]) -> Self {
         let negative = negative.iter().cloned().collect();
         Self { anchors, negative, known: Mutex::default(), strangers: Throttle::new(600_000) }
+    }
+
+    /// What is believed.
+    pub fn anchors(&self) -> &Anchors {
+        &self.anchors
     }
 
     /// A negative trust anchor (RFC 7646) is nearer above `name` than any trust anchor.
@@ -147,6 +154,7 @@ impl Chain {
         };
         Ok(match Keys::believe(zone, set, signers, cx.now, cx.work) {
             Ok((keys, ttl)) => (Known::Signed(Arc::new(keys)), ttl),
+            Err(why) if why.code == Why::INDETERMINATE => return Err(Stop::Unknown(why)),
             Err(why) => (Known::Bogus(why), BOGUS_TTL),
         })
     }
@@ -173,7 +181,7 @@ impl Chain {
                 });
             }
         }
-        known.insert(name.clone(), (now.wrapping_add(ttl.min(MAX_TTL)), found.clone()));
+        known.insert(name.clone(), (now.wrapping_add(ttl.clamp(MIN_TTL, MAX_TTL)), found.clone()));
         found
     }
 }
@@ -195,7 +203,7 @@ fn delegation(cx: &Context<'_>, zone: &Keys, name: &Name, message: &Message) -> 
     if message.rcode != rcode::NOERROR && message.rcode != rcode::NXDOMAIN {
         return Err(Stop::Unknown(Why::new(Why::INDETERMINATE, "the delegation of", name, "cannot be had")));
     }
-    let verify = |set: &Set| zone.verify(set, cx.now, cx.work).map_err(Stop::Bogus);
+    let verify = |set: &Set| zone.verify(set, cx.now, cx.work).map_err(Stop::from);
     if let Some(set) = message.answer(name, rtype::DS) {
         let good = verify(set)?;
         if good.labels < set.labels() {
@@ -212,8 +220,9 @@ fn delegation(cx: &Context<'_>, zone: &Keys, name: &Name, message: &Message) -> 
     if let Some(set) = message.sections[0].iter().find(above) {
         return Ok((Delegation::Nothing, verify(set)?.ttl));
     }
-    let (proofs, ttl) = proofs(cx, zone, message)?;
-    let denied = proofs.deny(name, rtype::DS, message.rcode == rcode::NXDOMAIN, cx.work).map_err(Stop::Bogus)?;
+    let found = proofs(cx, zone, message)?;
+    let ttl = found.sets.iter().map(|(_, ttl)| *ttl).min().unwrap_or_default();
+    let denied = found.proofs.deny(name, rtype::DS, message.rcode == rcode::NXDOMAIN, cx.work).map_err(Stop::from)?;
     let found = match denied {
         Denial::NoData { delegation: true } | Denial::OptOut | Denial::Costly => Delegation::Unsigned,
         Denial::NoData { delegation: false } => Delegation::None,
@@ -222,22 +231,31 @@ fn delegation(cx: &Context<'_>, zone: &Keys, name: &Name, message: &Message) -> 
     Ok((found, ttl))
 }
 
-/// The proofs in the authority section, their signatures checked; and how long they hold. An error if there are some and
-/// none is good, or none at all.
-pub fn proofs<'a>(cx: &Context<'_>, zone: &'a Keys, message: &Message) -> Result<(Proofs<'a>, u32), Stop> {
-    let mut proofs = Proofs::new(&zone.zone);
-    let mut ttl = MAX_TTL;
+/// Proofs whose signatures have been checked.
+pub struct Checked<'a> {
+    /// What they prove.
+    pub proofs: Proofs<'a>,
+    /// Which sets of the authority section they are, and how long each holds.
+    pub sets: Vec<(usize, u32)>,
+}
+
+/// The proofs in the authority section. An error if there are some and none is good, or none at all.
+pub fn proofs<'a>(cx: &Context<'_>, zone: &'a Keys, message: &Message) -> Result<Checked<'a>, Stop> {
+    let mut found = Checked { proofs: Proofs::new(&zone.zone), sets: Vec::new() };
     let mut wrong = Why::new(Why::NSEC_MISSING, "", &zone.zone, "gives no proof of what it denies");
-    for set in message.authority().iter().filter(|set| matches!(set.rtype, rtype::NSEC | rtype::NSEC3)) {
+    for (index, set) in message.authority().iter().enumerate() {
+        if !matches!(set.rtype, rtype::NSEC | rtype::NSEC3) {
+            continue;
+        }
         match zone.verify(set, cx.now, cx.work) {
             // One made of a wildcard proves nothing.
             Ok(good) if good.labels == set.labels() => {
-                proofs.add(set);
-                ttl = ttl.min(good.ttl);
+                found.proofs.add(set);
+                found.sets.push((index, good.ttl));
             }
             Ok(_) => {}
             Err(why) => wrong = why,
         }
     }
-    if proofs.is_empty() { Err(Stop::Bogus(wrong)) } else { Ok((proofs, ttl)) }
+    if found.proofs.is_empty() { Err(Stop::from(wrong)) } else { Ok(found) }
 }

@@ -190,7 +190,7 @@ impl<'a> Proofs<'a> {
         let (iterations, salt) = self.hashing.as_ref().map_or((0, &[][..]), |(rounds, salt)| (*rounds, salt));
         let hash = work.hash().then(|| Digest::iterated(salt, name.wire(), DigestType::SHA1, iterations));
         let hash = hash.and_then(Result::ok);
-        Ok(hash.ok_or_else(|| Why::new(Why::BOGUS, "too much to hash for", name, ""))?.as_ref().to_vec())
+        Ok(hash.ok_or_else(|| Why::new(Why::INDETERMINATE, "too much to hash for", name, ""))?.as_ref().to_vec())
     }
 
     /// The record of this name.

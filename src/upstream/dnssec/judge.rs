@@ -1,8 +1,10 @@
 //! What is to be said of a whole answer: each step of its chain of aliases, and its end.
 
+use std::sync::Arc;
+
 use super::chain::{Chain, Standing, proofs};
 use super::denial::Denial;
-use super::keys::Good;
+use super::keys::{Good, Keys};
 use super::message::{Message, Set};
 use super::{Context, Stop, Why};
 use crate::name::Name;
@@ -119,10 +121,10 @@ impl Judge<'_> {
         self.parts.push(Part { section: 0, index, ttl: good.ttl });
         if good.labels < set.labels() {
             // A wildcard stands for it: nothing closer may be there (RFC 4035 section 5.3.4).
-            let (proofs, _) = proofs(self.cx, &keys, self.message)?;
-            let denied = proofs.deny_closer(name, good.labels, self.cx.work).map_err(Stop::Bogus)?;
+            let found = proofs(self.cx, &keys, self.message)?;
+            let denied = found.proofs.deny_closer(name, good.labels, self.cx.work).map_err(Stop::from)?;
             self.insecure |= matches!(denied, Denial::OptOut | Denial::Costly);
-            self.keep_proofs(&keys);
+            self.keep(&keys, &found.sets);
         }
         Ok(())
     }
@@ -148,11 +150,11 @@ impl Judge<'_> {
             if keys.zone != *zone {
                 continue;
             }
-            let (proofs, _) = proofs(self.cx, &keys, self.message)?;
+            let found = proofs(self.cx, &keys, self.message)?;
             let nxdomain = self.message.rcode == rcode::NXDOMAIN;
-            let denied = proofs.deny(name, qtype, nxdomain, self.cx.work).map_err(Stop::Bogus)?;
+            let denied = found.proofs.deny(name, qtype, nxdomain, self.cx.work).map_err(Stop::from)?;
             self.insecure |= matches!(denied, Denial::OptOut | Denial::Costly);
-            self.keep_proofs(&keys);
+            self.keep(&keys, &found.sets);
             return Ok(());
         }
         // Nothing is signed: is that right?
@@ -171,7 +173,7 @@ impl Judge<'_> {
     }
 
     /// Who signed a set, and how well; `None`: nobody has to.
-    async fn set(&self, set: &Set) -> Result<Option<(std::sync::Arc<super::keys::Keys>, Good)>, Stop> {
+    async fn set(&self, set: &Set) -> Result<Option<(Arc<Keys>, Good)>, Stop> {
         // A DS is its parent's.
         let parent = (set.rtype == rtype::DS).then(|| set.owner.parent()).flatten();
         let of = parent.as_ref().unwrap_or(&set.owner);
@@ -200,7 +202,7 @@ impl Judge<'_> {
             }
         }
         if let Some(why) = wrong {
-            return Err(Stop::Bogus(why));
+            return Err(Stop::from(why));
         }
         match self.chain.standing(self.cx, of).await? {
             Standing::Insecure => Ok(None),
@@ -210,12 +212,16 @@ impl Judge<'_> {
         }
     }
 
-    /// The SOA and the proofs of a zone are part of the answer, as far as they are signed.
-    fn keep_proofs(&mut self, keys: &super::keys::Keys) {
-        for (index, set) in self.message.authority().iter().enumerate().filter(|(_, set)| is_claim(set)) {
-            let known = self.parts.iter().any(|part| part.section == 1 && part.index == index);
-            if let (false, Ok(good)) = (known, keys.verify(set, self.cx.now, self.cx.work)) {
-                self.parts.push(Part { section: 1, index, ttl: good.ttl });
+    /// The proofs of a zone are part of the answer, and its SOA, if that is signed.
+    fn keep(&mut self, keys: &Keys, sets: &[(usize, u32)]) {
+        let soa = self.message.authority().iter().position(|set| set.rtype == rtype::SOA);
+        let soa = soa.and_then(|index| {
+            let set = self.message.authority().get(index)?;
+            Some((index, keys.verify(set, self.cx.now, self.cx.work).ok()?.ttl))
+        });
+        for (index, ttl) in soa.into_iter().chain(sets.iter().copied()) {
+            if !self.parts.iter().any(|part| part.section == 1 && part.index == index) {
+                self.parts.push(Part { section: 1, index, ttl });
             }
         }
     }

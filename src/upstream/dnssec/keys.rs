@@ -211,8 +211,12 @@ impl Keys {
             let message = signed(set, signature);
             for key in matching {
                 tries += 1;
-                if tries > MAX_TRIES || !work.signature() {
+                if tries > MAX_TRIES {
                     return Err(Why::new(Why::BOGUS, "too many signatures to check for", &set.owner, ""));
+                }
+                // Not the fault of this set: nothing is to be remembered of it.
+                if !work.signature() {
+                    return Err(Why::new(Why::INDETERMINATE, "too much to check before", &set.owner, ""));
                 }
                 if key.verifies(&message, &signature.signature) {
                     let left = signature.expires().wrapping_sub(now);

@@ -3,6 +3,8 @@
 //! Read from the octets, not through a parser of record data: what is verified are the octets that were signed, whatever
 //! type they are of.
 
+use std::ops::Range;
+
 use crate::name::{self, MAX_LABEL, MAX_WIRE, Name};
 use crate::wire::{HEADER, flag, rtype};
 
@@ -22,6 +24,8 @@ pub struct Message {
     pub question_end: usize,
     /// RRSIG, NSEC or NSEC3 are among the records.
     pub has_proofs: bool,
+    /// Where the OPT stands, if there is one.
+    pub opt: Option<Range<usize>>,
 }
 
 /// All records of one owner and type in one section.
@@ -101,8 +105,13 @@ impl Message {
             return None;
         }
         let question_end = expand(bytes, HEADER, bytes.len(), &mut Vec::new())? + 4;
-        let mut message =
-            Self { rcode: word(2) & 0xf, sections: [const { Vec::new() }; 3], question_end, has_proofs: false };
+        let mut message = Self {
+            rcode: word(2) & 0xf,
+            sections: [const { Vec::new() }; 3],
+            question_end,
+            has_proofs: false,
+            opt: None,
+        };
         let mut at = question_end;
         let mut left = MAX_SETS;
         for (section, count) in [word(6), word(8), word(10)].into_iter().enumerate() {
@@ -110,9 +119,12 @@ impl Message {
             let sets = message.sections.get_mut(section)?;
             for _ in 0..count {
                 let record = Record::read(bytes, at)?;
+                let begin = at;
                 at = record.end;
                 message.has_proofs |= is_proof(record.rtype);
                 match record.rtype {
+                    // Its owner is the root, and there it has its place (RFC 6891 section 6.1).
+                    rtype::OPT if section == 2 && bytes.get(begin) == Some(&0) => message.opt = Some(begin..at),
                     rtype::OPT => {}
                     rtype::RRSIG => {
                         let (covered, signature) = record.signature()?;

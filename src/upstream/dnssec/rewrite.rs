@@ -18,7 +18,7 @@ pub fn secure(bytes: &[u8], message: &Message, ask: &Ask, parts: &[Part]) -> Vec
             out.set(section, set, part.ttl, ask);
         }
     }
-    out.finish(bytes)
+    out.finish(bytes, message)
 }
 
 /// As it came, AD clear. Without DO, without signatures and proofs.
@@ -36,7 +36,7 @@ pub fn unvalidated(bytes: &[u8], message: &Message, ask: &Ask) -> Vec<u8> {
             out.set(section, set, set.ttl, ask);
         }
     }
-    out.finish(bytes)
+    out.finish(bytes, message)
 }
 
 /// SERVFAIL, and why.
@@ -117,8 +117,12 @@ impl Out {
         }
     }
 
-    /// Closes it. Too long for a message, it is handed on as it came, AD clear: names in full take more room.
-    fn finish(mut self, from: &[u8]) -> Vec<u8> {
+    /// Closes it with the OPT of `from`: it says for whom the answer holds, and what else is wrong. Too long for a message, it is handed on as it came, AD clear: names in full take more room.
+    fn finish(mut self, from: &[u8], message: &Message) -> Vec<u8> {
+        if let Some(opt) = message.opt.clone().and_then(|place| from.get(place)) {
+            self.bytes.extend_from_slice(opt);
+            self.counts[2] = self.counts[2].saturating_add(1);
+        }
         if self.bytes.len() > usize::from(u16::MAX) {
             let mut out = from.to_vec();
             if let Some(byte) = out.get_mut(3) {

@@ -303,6 +303,24 @@ fn tries_for_one_set_are_bounded() {
     assert!(Keys::believe(&zone.name, &good, &signer, NOW, &work).is_err());
 }
 
+/// Who makes one answer dear must not make a zone bogus to others.
+#[tokio::test]
+async fn a_purse_that_is_empty_is_no_fault_of_the_zone() {
+    let Earth { root, world, .. } = earth();
+    let chain = &validator(&root, &[]).chain;
+    // Root, test, test's keys; then secure.test; then its keys too: what is found is kept, that it was too much is not.
+    for (signatures, enough) in [(3, false), (1, false), (2, true)] {
+        let work = Work::signatures(signatures);
+        let cx = Context { source: &world, now: NOW, work: &work };
+        let standing = chain.standing(&cx, &name("secure.test")).await;
+        match standing {
+            Ok(chain::Standing::Secure(keys)) => assert!(enough && keys.zone == name("secure.test")),
+            Err(Stop::Unknown(why)) => assert!(!enough && why.code == Why::INDETERMINATE, "{why:?}"),
+            other => panic!("{other:?}"),
+        }
+    }
+}
+
 #[tokio::test]
 async fn questions_for_one_answer_are_bounded() {
     let root = Zone::new(".");

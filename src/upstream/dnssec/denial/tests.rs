@@ -31,7 +31,7 @@ fn zones() -> impl Strategy<Value = Truth> {
             .collect();
         zone.retain(|owner, with| {
             let below = cuts.iter().any(|cut| owner.len() > cut.len() && owner.ends_with(&format!(".{cut}")));
-            !below && !(owner.starts_with('*') && with.contains(&rtype::NS))
+            !(below || owner.starts_with('*') && with.contains(&rtype::NS))
         });
         zone
     })
@@ -107,7 +107,7 @@ fn hashed<'a>(apex: &'a Name, zone: &Truth, opt_out: bool, rounds: u16) -> Proof
         let mut with = with.clone();
         while let Some(here) = at.filter(|here| here.is_at_or_below(apex)) {
             let hash = Digest::iterated(&salt, here.wire(), DigestType::SHA1, rounds).expect("a hash");
-            all.entry(hash.as_ref().to_vec()).or_default().extend(with.drain(..));
+            all.entry(hash.as_ref().to_vec()).or_default().append(&mut with);
             at = here.parent();
         }
     }
@@ -180,7 +180,7 @@ fn too_many_rounds_make_a_zone_unsigned() {
     assert_eq!(deny(101, &Work::new()), Ok(Denial::Costly));
     let spent = Work::new();
     while spent.hash() {}
-    assert_eq!(deny(1, &spent).expect_err("no hash left").code, Why::BOGUS);
+    assert_eq!(deny(1, &spent).expect_err("no hash left").code, Why::INDETERMINATE);
 }
 
 #[test]
