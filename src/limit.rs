@@ -1,4 +1,8 @@
-//! Who may ask: the access list. (Rate limits will stand here too.)
+//! Who may ask: the access list; and who somebody is: address blocks, doors. (Rate limits will stand here too.)
+
+mod door;
+
+pub use door::{Door, Doors, MAX_DOOR, NotADoor, door_name};
 
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};

@@ -8,6 +8,7 @@ use tokio::sync::mpsc;
 use crate::cache::{Age, Asked as CacheAsked, Cache, Key};
 use crate::event::{AnswerKind, Hit, Outcome, Transport};
 use crate::hits::HitSender;
+use crate::limit::Door;
 use crate::name::NameBuf;
 use crate::policy::{Asked, Respond, respond};
 use crate::rule::CnameTarget;
@@ -27,12 +28,19 @@ pub struct Peer {
     pub address: SocketAddr,
     /// How the query came in.
     pub transport: Transport,
+    /// What of a DoH path or a TLS server name says whose client it is.
+    pub door: Door,
 }
 
 impl Peer {
-    /// From its parts.
+    /// From its parts; through no door.
     pub fn new(address: SocketAddr, transport: Transport) -> Self {
-        Self { address, transport }
+        Self { address, transport, door: Door::default() }
+    }
+
+    /// The same, through this door (see [`Engine::doors`](super::Engine::doors)).
+    pub fn through(self, door: Door) -> Self {
+        Self { door, ..self }
     }
 
     /// The most octets an answer to `query` may have.
