@@ -1,5 +1,6 @@
 //! Composition: build everything in order, run, drain. No logic of its own.
 
+mod clients;
 mod counters;
 mod observe;
 mod operate;

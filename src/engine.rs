@@ -50,13 +50,13 @@ impl Engine {
     pub fn new(
         snapshots: Arc<Handover<Snapshot>>,
         routes: Arc<Handover<Routes>>,
-        stats: Arc<Stats>,
+        (stats, doors): (Arc<Stats>, Arc<Doors>),
         hits: &Arc<HitLog>,
         cache: Option<Arc<Cache>>,
     ) -> Arc<Self> {
         let (sender, receiver) = mpsc::channel(refresh::QUEUE);
         let wanted = (sender, Mutex::new(Some(receiver)));
-        Arc::new(Self { snapshots, routes, stats, hits: Arc::downgrade(hits), cache, doors: Arc::default(), wanted })
+        Arc::new(Self { snapshots, routes, stats, hits: Arc::downgrade(hits), cache, doors, wanted })
     }
 
     /// A view of the published snapshots for one thread.

@@ -14,6 +14,8 @@ mod cache;
 mod canary;
 #[path = "process/clickhouse.rs"]
 mod clickhouse;
+#[path = "process/clients.rs"]
+mod clients;
 #[path = "process/collectors.rs"]
 mod collectors;
 #[path = "process/configuration.rs"]

@@ -475,7 +475,9 @@ impl<T: Target> Work<T> {
             Some(self.loader.decisions_path()).filter(|path| !path.as_os_str().is_empty()),
             Some(self.settings.path.as_path()),
         ];
-        let mut paths: Vec<PathBuf> = sources.chain(beside.into_iter().flatten()).map(absolute).collect();
+        let clients = self.settings.clients.iter().filter_map(|group| group.from_file.as_ref());
+        let beside = beside.into_iter().flatten().chain(clients.map(|file| file.path.as_path()));
+        let mut paths: Vec<PathBuf> = sources.chain(beside).map(absolute).collect();
         let signed = self.settings.lists.iter().filter(|list| list.spec.public_key.is_some());
         paths.extend(signed.map(|list| absolute(&signature::beside(&list.spec.source))));
         self.watch.arm(paths.iter().map(PathBuf::as_path));
