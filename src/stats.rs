@@ -18,6 +18,9 @@ use crate::rule::Mode;
 /// The most lists ever counted apart, versions on trial being lists of their own; further ones share the last place (and keep being blocked).
 pub const MAX_LISTS: usize = 2048;
 
+/// The most groups of clients ever counted apart; further ones share the last place.
+const MAX_GROUPS: usize = 2048;
+
 /// Response codes counted apart, by number: those a header has room for, BADVERS (RFC 6891 section 9), and last, out of
 /// its turn, BADCOOKIE.
 const RCODES: [&str; 18] = [
@@ -179,6 +182,8 @@ struct Block {
     rcodes: [[AtomicU64; RCODES.len()]; Transport::ALL.len()],
     answers: [AtomicU64; AnswerKind::ALL.len()],
     lists: Box<[[AtomicU64; 2]]>,
+    /// Of groups of clients: hits by mode, and queries.
+    groups: Box<[[AtomicU64; 3]]>,
 }
 
 impl Clone for Counters {
@@ -221,6 +226,16 @@ impl Counters {
         }
     }
 
+    /// Counts a message from a client of the group at `slot`.
+    pub fn group_asked(&mut self, slot: usize) {
+        self.add(|block| &block.groups[slot.min(MAX_GROUPS - 1)][2]);
+    }
+
+    /// Counts a hit of a client of the group at `slot`, by a list of this mode.
+    pub fn group_hit(&mut self, slot: usize, mode: Mode) {
+        self.add(|block| &block.groups[slot.min(MAX_GROUPS - 1)][mode as usize]);
+    }
+
     /// Adds one. A block that is not shared by clones has only this owner, and `&mut` says that nobody else uses it
     /// meanwhile: no update can come between load and store, and a locked addition would cost ten times as much.
     fn add(&mut self, pick: impl FnOnce(&Block) -> &AtomicU64) {
@@ -242,6 +257,7 @@ impl Block {
             rcodes: std::array::from_fn(|_| std::array::from_fn(|_| AtomicU64::new(0))),
             answers: std::array::from_fn(|_| AtomicU64::new(0)),
             lists: (0..MAX_LISTS).map(|_| [AtomicU64::new(0), AtomicU64::new(0)]).collect(),
+            groups: (0..MAX_GROUPS).map(|_| std::array::from_fn(|_| AtomicU64::new(0))).collect(),
         })
     }
 }
@@ -259,6 +275,8 @@ struct Inner {
     /// The block of all clones, one of `blocks`.
     common: Option<Arc<Block>>,
     slots: HashMap<Arc<str>, usize>,
+    /// The same for groups of clients.
+    group_slots: HashMap<Arc<str>, usize>,
 }
 
 impl Stats {
@@ -280,6 +298,13 @@ impl Stats {
         let mut inner = self.lock();
         let next = inner.slots.len().min(MAX_LISTS - 1);
         *inner.slots.entry(Arc::clone(name)).or_insert(next)
+    }
+
+    /// The place of the group of clients called `name`, the same each time.
+    pub fn group_slot(&self, name: &Arc<str>) -> usize {
+        let mut inner = self.lock();
+        let next = inner.group_slots.len().min(MAX_GROUPS - 1);
+        *inner.group_slots.entry(Arc::clone(name)).or_insert(next)
     }
 
     /// Hits of the list at `slot`, enforced or not.
@@ -319,7 +344,18 @@ impl Stats {
             })
             .collect();
         lists.sort_by(|a, b| a.name.cmp(&b.name));
-        Totals { queries, transports, answers, lists }
+        let mut groups: Vec<_> = inner
+            .group_slots
+            .iter()
+            .map(|(name, &slot)| GroupTotals {
+                name: name.to_string(),
+                queries: sum(&|w| &w.groups[slot][2]),
+                blocked: sum(&|w| &w.groups[slot][Mode::Enforce as usize]),
+                shadow: sum(&|w| &w.groups[slot][Mode::Shadow as usize]),
+            })
+            .collect();
+        groups.sort_by(|a, b| a.name.cmp(&b.name));
+        Totals { queries, transports, answers, lists, groups }
     }
 
     /// The lock is only ever held for a moment here.
@@ -342,6 +378,9 @@ pub struct Totals {
     pub answers: Vec<(&'static str, u64)>,
     /// By list.
     pub lists: Vec<ListTotals>,
+    /// By group of clients.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub groups: Vec<GroupTotals>,
 }
 
 /// The counters of one transport.
@@ -363,6 +402,19 @@ pub struct ListTotals {
     /// Queries answered as it says.
     pub blocked: u64,
     /// Queries it would have blocked.
+    pub shadow: u64,
+}
+
+/// The counters of one group of clients.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct GroupTotals {
+    /// Its name.
+    pub name: String,
+    /// Messages that came from its clients.
+    pub queries: u64,
+    /// Of these, what a list blocked.
+    pub blocked: u64,
+    /// What a shadow list would have blocked.
     pub shadow: u64,
 }
 

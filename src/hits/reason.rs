@@ -28,6 +28,9 @@ struct Reason<'a> {
     /// The other rules.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     also: Vec<Also<'a>>,
+    /// The client's group, if it is in one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    group: Option<&'a str>,
 }
 
 /// The rule that decided.
@@ -51,8 +54,8 @@ struct Also<'a> {
 
 impl<'a> Reason<'a> {
     /// From what the snapshot says.
-    fn new(causes: &'a [Cause]) -> Self {
-        let mut reason = Self::default();
+    fn new(causes: &'a [Cause], group: Option<&'a str>) -> Self {
+        let mut reason = Self { group, ..Self::default() };
         for (at, Cause { list, file, line, rule, orders }) in causes.iter().enumerate() {
             let orders: Vec<&str> = orders.iter().map(|order| order.id.as_str()).collect();
             for order in &orders {
@@ -71,10 +74,14 @@ impl<'a> Reason<'a> {
 }
 
 /// Reasons that were asked for, as those who take hits want them. What rests on one rule is remembered by that rule,
-/// whatever name below it was asked for; what rests on more, by name.
+/// whatever name below it was asked for; what rests on more, by name; both for each group of clients.
 pub(super) struct Reasons {
-    rules: HashMap<u32, Known, RandomState>,
+    /// By rule and group.
+    rules: HashMap<(u32, u16), Known, RandomState>,
+    /// By name, with the two octets of the group behind it: no name ends so that the two could be mistaken.
     names: HashMap<Box<[u8]>, Known, RandomState>,
+    /// The name at hand with its group.
+    name: Vec<u8>,
     /// Of hits of which nothing but the rule that decided is known, and of exceptions.
     decided: HashMap<u32, Known, RandomState>,
     /// Of hits that nobody can explain, by outcome.
@@ -113,6 +120,7 @@ impl Reasons {
         Self {
             rules: HashMap::default(),
             names: HashMap::default(),
+            name: Vec::new(),
             decided: HashMap::default(),
             unknown: [const { None }; Outcome::ALL.len()],
             bytes: 0,
@@ -131,7 +139,8 @@ impl Reasons {
         };
         let name = hit.target.unwrap_or(hit.name);
         if hit.alone && hit.target.is_none() {
-            if let Some(known) = self.rules.get(&hit.rule)
+            let key = (hit.rule, hit.group);
+            if let Some(known) = self.rules.get(&key)
                 && known.is(Some(hit.generation), hit.outcome)
             {
                 return then(known);
@@ -141,28 +150,42 @@ impl Reasons {
                 && generation == hit.generation
                 && let Some(causes) = source.causes_of(hit.rule)
             {
-                let known = self.explained(Some(generation), hit.outcome, causes, 0);
+                let group = source.group(hit.group);
+                let known = self.explained(Some(generation), hit.outcome, causes, group, 0);
                 let result = then(&known);
-                self.rules.insert(hit.rule, known);
+                self.rules.insert(key, known);
                 return result;
             }
         }
-        if let Some(known) = self.names.get(name)
+        self.name.clear();
+        self.name.extend_from_slice(name);
+        self.name.extend_from_slice(&hit.group.to_be_bytes());
+        if let Some(known) = self.names.get(&*self.name)
             && known.is(Some(hit.generation), hit.outcome)
         {
             return then(known);
         }
         let source = self.source(hit.generation, from);
         let generation = source.as_ref().map(|(generation, _)| *generation);
-        if let Some(known) = self.names.get(name)
+        let mut number = hit.group;
+        if generation != Some(hit.generation) {
+            // As rules, groups have other numbers in another generation: then all lists are looked at.
+            number = 0;
+            self.name.truncate(name.len());
+            self.name.extend_from_slice(&number.to_be_bytes());
+        }
+        if let Some(known) = self.names.get(&*self.name)
             && known.is(generation, hit.outcome)
         {
             return then(known);
         }
-        let causes = source.map(|(_, source)| source.causes(name, mode)).unwrap_or_default();
-        let known = self.explained(generation, hit.outcome, causes, name.len());
+        let (mut causes, mut group) = (Vec::new(), None);
+        if let Some((_, source)) = source {
+            (causes, group) = (source.causes(name, mode, number), source.group(number));
+        }
+        let known = self.explained(generation, hit.outcome, causes, group, self.name.len());
         let result = then(&known);
-        self.names.insert(name.into(), known);
+        self.names.insert(self.name.as_slice().into(), known);
         result
     }
 
@@ -187,7 +210,7 @@ impl Reasons {
             && let Some((found, causes)) = source.causes_at(rule)
             && fits(found)
         {
-            let known = self.explained(Some(generation), found, causes, 0);
+            let known = self.explained(Some(generation), found, causes, None, 0);
             let result = then(&known);
             self.decided.insert(rule, known);
             return result;
@@ -198,11 +221,11 @@ impl Reasons {
     /// Shows `then` what is said of a hit that nobody can explain.
     pub(super) fn of_unknown<R>(&mut self, outcome: Outcome, then: impl FnOnce(&Known) -> R) -> R {
         if self.unknown[outcome as usize].is_none() {
-            self.unknown[outcome as usize] = Some(self.explained(None, outcome, Vec::new(), 0));
+            self.unknown[outcome as usize] = Some(self.explained(None, outcome, Vec::new(), None, 0));
         }
         match &self.unknown[outcome as usize] {
             Some(known) => then(known),
-            None => then(&self.explained(None, outcome, Vec::new(), 0)),
+            None => then(&self.explained(None, outcome, Vec::new(), None, 0)),
         }
     }
 
@@ -225,8 +248,15 @@ impl Reasons {
     }
 
     /// A reason made of causes; it is remembered with a key of `key` octets, for which room is made.
-    fn explained(&mut self, generation: Option<u64>, outcome: Outcome, causes: Vec<Cause>, key: usize) -> Known {
-        let fields = if self.json { fields(&Reason::new(&causes), outcome) } else { Box::default() };
+    fn explained(
+        &mut self,
+        generation: Option<u64>,
+        outcome: Outcome,
+        causes: Vec<Cause>,
+        group: Option<Arc<str>>,
+        key: usize,
+    ) -> Known {
+        let fields = if self.json { fields(&Reason::new(&causes, group.as_deref()), outcome) } else { Box::default() };
         if self.rules.len() + self.names.len() + self.decided.len() >= REMEMBERED || self.bytes >= REMEMBERED_BYTES {
             self.rules.clear();
             self.names.clear();
@@ -235,7 +265,7 @@ impl Reasons {
         }
         self.bytes += key + fields.len() + heap(&causes);
         self.made += 1;
-        let why = Why { id: self.made, subject: subject(outcome, &causes), causes: causes.into() };
+        let why = Why { id: self.made, subject: subject(outcome, &causes), causes: causes.into(), group };
         Known { generation, outcome, why: Arc::new(why), fields }
     }
 }
@@ -268,7 +298,7 @@ fn heap(causes: &[Cause]) -> usize {
 
 /// What of a line's fields a reason says, for [`Lines`](super::Lines).
 pub fn json_fields(why: &Why) -> Box<[u8]> {
-    fields(&Reason::new(&why.causes), why.subject.outcome)
+    fields(&Reason::new(&why.causes, why.group.as_deref()), why.subject.outcome)
 }
 
 /// The fields of a reason, without the braces around them, and what always follows.
@@ -286,145 +316,4 @@ fn fields(reason: &Reason<'_>, outcome: Outcome) -> Box<[u8]> {
 }
 
 #[cfg(test)]
-mod tests {
-    use std::sync::atomic::{AtomicUsize, Ordering};
-    use std::time::Instant;
-
-    use super::*;
-    use crate::event::Attribution;
-    use crate::hits::attribution::LATE;
-
-    /// Says its own number as the list's name and counts how often it is asked.
-    struct Numbered(u64, AtomicUsize);
-
-    impl Attribution for Numbered {
-        fn causes(&self, _: &[u8], mode: Mode) -> Vec<Cause> {
-            self.says(&mode.to_string())
-        }
-
-        fn causes_of(&self, rule: u32) -> Option<Vec<Cause>> {
-            (rule > 0).then(|| self.says(&format!("rule {rule}")))
-        }
-
-        fn rules(&self) -> u32 {
-            10
-        }
-
-        fn causes_at(&self, rule: u32) -> Option<(Outcome, Vec<Cause>)> {
-            (rule < 10).then(|| (Outcome::Excepted, self.says(&format!("at {rule}"))))
-        }
-    }
-
-    impl Numbered {
-        fn says(&self, what: &str) -> Vec<Cause> {
-            self.1.fetch_add(1, Ordering::Relaxed);
-            let cause = |list: String, orders: &[&str]| Cause {
-                list,
-                file: "f".into(),
-                line: 7,
-                rule: "r".into(),
-                orders: orders.iter().map(|&id| crate::hits::tests::order(id)).collect(),
-            };
-            vec![cause(format!("{} {what}", self.0), &["1", "2"]), cause("second".into(), &["2", "3"])]
-        }
-    }
-
-    /// The fields of a hit, as they can be read back from a line.
-    fn json(
-        reasons: &mut Reasons,
-        (name, rule): (&[u8], Option<u32>),
-        mode: Mode,
-        generation: u64,
-        from: &Attributions,
-    ) -> serde_json::Value {
-        let (alone, rule, outcome) = (rule.is_some(), rule.unwrap_or(0), mode.into());
-        let hit = Hit { name, rule, alone, outcome, generation, ..crate::hits::tests::hit(&[]) };
-        let mut text = b"{".to_vec();
-        reasons.of(&hit, from, |known| text.extend_from_slice(&known.fields));
-        text.extend_from_slice(b"\"}");
-        serde_json::from_slice(&text).expect("fields of an object")
-    }
-
-    #[test]
-    fn a_snapshot_is_held_for_some_seconds_after_the_next_and_the_newest_always() {
-        let from = Attributions::default();
-        let held: Vec<Arc<dyn Attribution>> =
-            (1..=3).map(|number| Arc::new(Numbered(number, AtomicUsize::new(0))) as _).collect();
-        for (number, attribution) in (1..).zip(&held) {
-            from.announce(number, Arc::clone(attribution));
-        }
-        let owners = || held.iter().map(Arc::strong_count).collect::<Vec<_>>();
-        let now = Instant::now();
-        from.forget_late(now);
-        assert_eq!(owners(), [2, 2, 2]);
-        from.forget_late(now + LATE);
-        assert_eq!(from.retired().len(), 2);
-        assert_eq!(owners(), [1, 1, 2]);
-        assert_eq!(from.of(1).map(|(generation, _)| generation), Some(3));
-    }
-
-    #[test]
-    fn the_snapshot_that_decided_explains_or_else_the_newest() {
-        let from = Attributions::default();
-        let mut reasons = Reasons::new(true);
-        let name = (&b"\x01a\0"[..], None);
-        let mut of = |mode, generation, from: &Attributions| json(&mut reasons, name, mode, generation, from);
-        let nothing = serde_json::json!({
-            "list": null, "rule": null, "line": null, "file": null, "orders": [], "mode": "enforce", "answer": "",
-        });
-        assert_eq!(of(Mode::Enforce, 5, &from), nothing, "none announced");
-        for generation in 1..=10 {
-            from.announce(generation, Arc::new(Numbered(generation, AtomicUsize::new(0))));
-        }
-        let asked = [(10, "10 enforce"), (3, "3 enforce"), (2, "10 enforce"), (11, "10 enforce")];
-        for (generation, expected) in asked {
-            assert_eq!(of(Mode::Enforce, generation, &from)["list"], expected);
-        }
-        let reason = of(Mode::Shadow, 10, &from);
-        assert_eq!(reason["list"], "10 shadow");
-        assert_eq!(reason["orders"], serde_json::json!(["1", "2", "3"]), "of all rules, each once");
-        assert_eq!(reason["also"].as_array().map(Vec::len), Some(1));
-        assert_eq!(reason["also"][0]["orders"], serde_json::json!(["2", "3"]));
-    }
-
-    #[test]
-    fn a_name_is_explained_once_a_generation_and_memory_is_bounded() {
-        let from = Attributions::default();
-        let source = Arc::new(Numbered(1, AtomicUsize::new(0)));
-        from.announce(1, Arc::clone(&source) as Arc<dyn Attribution>);
-        let mut reasons = Reasons::new(true);
-        for _ in 0..100 {
-            json(&mut reasons, (b"\x01a\0", None), Mode::Enforce, 1, &from);
-        }
-        assert_eq!(source.1.load(Ordering::Relaxed), 1);
-        for number in 0..u16::MAX {
-            let [high, low] = number.to_be_bytes();
-            json(&mut reasons, (&[2, high, low, 0], None), Mode::Enforce, 1, &from);
-            json(&mut reasons, (b"\x01b\0", Some(number.into())), Mode::Enforce, 1, &from);
-            assert!(reasons.names.len() + reasons.rules.len() <= REMEMBERED);
-        }
-    }
-
-    #[test]
-    fn a_rule_is_explained_once_for_all_names_and_only_by_its_own_generation() {
-        let from = Attributions::default();
-        let old = Arc::new(Numbered(1, AtomicUsize::new(0)));
-        from.announce(1, Arc::clone(&old) as Arc<dyn Attribution>);
-        let mut reasons = Reasons::new(true);
-        let of = |reasons: &mut Reasons, name: &[u8], rule, mode, generation| {
-            json(reasons, (name, Some(rule)), mode, generation, &from)["list"].clone()
-        };
-        for name in [b"\x01a\0", b"\x01b\0", b"\x01c\0"] {
-            assert_eq!(of(&mut reasons, name, 7, Mode::Enforce, 1), "1 rule 7");
-        }
-        assert_eq!(old.1.load(Ordering::Relaxed), 1);
-        // Number 0 is one that only a look at the name explains.
-        assert_eq!(of(&mut reasons, b"\x01a\0", 0, Mode::Enforce, 1), "1 enforce");
-        let new = Arc::new(Numbered(2, AtomicUsize::new(0)));
-        from.announce(2, Arc::clone(&new) as Arc<dyn Attribution>);
-        assert_eq!(of(&mut reasons, b"\x01a\0", 7, Mode::Enforce, 2), "2 rule 7");
-        assert_eq!(of(&mut reasons, b"\x01a\0", 7, Mode::Enforce, 1), "1 rule 7");
-        // Nobody knows generation 3, in which number 7 may have been another rule.
-        assert_eq!(of(&mut reasons, b"\x01a\0", 7, Mode::Enforce, 3), "2 enforce");
-    }
-}
+mod tests;
