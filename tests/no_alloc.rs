@@ -8,7 +8,7 @@ use std::sync::Arc;
 use qalqan::cache::{Cache, Key};
 use qalqan::engine::{Decider, Peer, Verdict};
 use qalqan::event::Transport;
-use qalqan::hits::{self, Clients, HitLog, Takers};
+use qalqan::hits::{self, HitLog, Takers};
 use qalqan::limit::{Acl, Doors, Prefixes, Settings};
 use qalqan::name::{Name, NameBuf};
 use qalqan::policy::{Answer, AnswerMode, AnswerSettings, ListPolicy};
@@ -122,7 +122,7 @@ fn a_decided_query_allocates_nothing() {
     let folder = tempfile::tempdir().expect("a folder");
     let settings = hits::Settings {
         file: Some(folder.path().join("hits.jsonl")),
-        clients: Clients::Full,
+        clients: hits::Clients::Full,
         max_size: 1 << 30,
         max_age: std::time::Duration::from_secs(86_400),
         keep: 1,

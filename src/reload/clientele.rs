@@ -1,7 +1,7 @@
 //! Which addresses are whose: the blocks of all `[[clients]]`, from the configuration and from files beside it.
 
 use std::collections::HashMap;
-use std::fmt;
+use std::fmt::{self, Write};
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -11,6 +11,7 @@ use crate::config::{ClientsSettings, Settings};
 use crate::gate::NamedFile;
 use crate::limit::{Cidr, Prefixes};
 use crate::list::{Format, SourceFile, Spec};
+use crate::util::Digest;
 
 /// Octets of a file: two million blocks.
 const MAX_FILE: u64 = 64 << 20;
@@ -27,6 +28,8 @@ pub struct Belonging {
     pub prefixes: Arc<Prefixes<u16>>,
     /// Different blocks of each group.
     pub blocks: Vec<usize>,
+    /// SHA-256 of the same in order of addresses, each followed by a newline.
+    pub digests: Vec<Digest>,
     /// Why a server would not start with this.
     pub errors: Vec<String>,
     /// The same, and what is done about it, for one that is running.
@@ -118,6 +121,7 @@ fn build(groups: &[ClientsSettings], inputs: &Inputs) -> Belonging {
     }
     all.sort_unstable();
     let mut belonging = Belonging { blocks: vec![0; groups.len()], ..Belonging::default() };
+    let mut texts = vec![String::new(); groups.len()];
     let mut clashes = 0_usize;
     let mut blocks: Vec<(Cidr, u16)> = Vec::with_capacity(all.len());
     for same in all.chunk_by(|a, b| a.0 == b.0) {
@@ -125,6 +129,10 @@ fn build(groups: &[ClientsSettings], inputs: &Inputs) -> Belonging {
         blocks.push((first.0, first.1));
         if let Some(count) = belonging.blocks.get_mut(usize::from(first.1) - 1) {
             *count += 1;
+        }
+        if let Some(text) = texts.get_mut(usize::from(first.1) - 1) {
+            // Writing to a String cannot fail.
+            let _ = writeln!(text, "{}", first.0);
         }
         let Some(other) = same.iter().find(|other| other.1 != first.1) else { continue };
         clashes += 1;
@@ -142,6 +150,7 @@ fn build(groups: &[ClientsSettings], inputs: &Inputs) -> Belonging {
         belonging.troubles.push(more.clone());
         belonging.errors.push(more);
     }
+    belonging.digests = texts.iter().map(|text| Digest::of(text.as_bytes())).collect();
     belonging.prefixes = Arc::new(Prefixes::new(blocks, 0));
     belonging
 }

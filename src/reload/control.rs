@@ -4,6 +4,7 @@ mod configuration;
 pub(super) mod dates;
 mod decide;
 mod operate;
+mod roll;
 mod start;
 mod trials;
 
@@ -19,6 +20,7 @@ use tokio::time::{Instant, sleep, sleep_until};
 use self::configuration::Configuration;
 use self::dates::Dates;
 pub use self::decide::{Ruling, no_such_list};
+use self::roll::Roll;
 pub use self::start::{StartError, first};
 use super::board::{Board, Look};
 use super::chronicle::{Chronicle, TrialNews, Written};
@@ -177,6 +179,7 @@ impl<T: Target> Control<T> {
             board,
             pace,
             chronicle,
+            roll: Roll::default(),
             news: Vec::new(),
             audit,
             failed: false,
@@ -307,6 +310,7 @@ struct Work<T> {
     board: Board,
     pace: Pace,
     chronicle: Chronicle,
+    roll: Roll,
     /// What happened to trials and is not written down yet.
     news: Vec<TrialNews>,
     audit: Option<Arc<Audit>>,
@@ -431,13 +435,14 @@ impl<T: Target> Work<T> {
         let now = Now::read();
         let news = std::mem::take(&mut self.news);
         let (settings, generation, seconds) = (&self.settings, posted.generation, now.seconds());
-        let Written { events, troubles } =
+        let Written { mut events, troubles } =
             self.chronicle.update(settings, &self.loader, &posted.reports, generation, news, seconds);
         let (versions, tried) = (self.chronicle.versions(), self.chronicle.tried());
         if *posted.versions != versions || *posted.tried != tried {
             self.board.post(|posted| (posted.versions, posted.tried) = (Arc::new(versions), Arc::new(tried)));
         }
         self.voice.tell_history(&troubles);
+        events.extend(self.loader.clients().map_or_else(Vec::new, |clients| self.roll.changes(settings, clients)));
         if let Some(audit) = &self.audit {
             match events.is_empty() {
                 true => audit.flush(now),

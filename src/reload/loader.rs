@@ -75,6 +75,11 @@ impl Loader {
         self.gate.decisions_path()
     }
 
+    /// Which addresses are of which group, as of the last load.
+    pub(super) fn clients(&self) -> Option<&Belonging> {
+        self.clients.as_deref()
+    }
+
     /// What the gate said of these entries of a list at the last load; nothing of those that do not stand in it.
     pub(super) fn standing(&self, settings: &Settings, list: &str, wanted: &[Pattern]) -> HashMap<Pattern, Standing> {
         self.gate.standing(settings, &self.parts, list, wanted)

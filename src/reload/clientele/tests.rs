@@ -32,6 +32,8 @@ fn blocks_of_files_and_of_the_configuration_are_one_whole() {
     let first = clientele.look(&settings, false);
     assert_eq!((&first.errors, &first.troubles), (&Vec::new(), &Vec::new()));
     assert_eq!(first.blocks, [4, 2], "each once");
+    let text = "10.1.0.0/16\n10.9.0.0/16\n192.0.2.7/32\n2001:db8:1::/48\n";
+    assert_eq!(first.digests[0], Digest::of(text.as_bytes()), "as docs/audit.md says");
     let all = ["10.9.1.1", "10.1.1.1", "2001:db8:1::5", "192.0.2.7", "10.1.2.9", "10.3.9.9", "10.2.0.1", "::1"];
     assert_eq!(all.map(|address| of(&first, address)), [1, 1, 1, 1, 2, 2, 0, 0], "the longest counts");
     assert!(Arc::ptr_eq(&first, &clientele.look(&settings, true)), "the same says the same");
