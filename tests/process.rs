@@ -16,6 +16,8 @@ mod canary;
 mod certificates;
 #[path = "process/clickhouse.rs"]
 mod clickhouse;
+#[path = "process/clients.rs"]
+mod clients;
 #[path = "process/collectors.rs"]
 mod collectors;
 #[path = "process/configuration.rs"]

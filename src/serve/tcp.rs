@@ -52,7 +52,7 @@ impl Listeners {
             let shared = Arc::clone(&shared);
             let config = (Transport::Dot, Arc::clone(&config));
             greeter.encrypted(stream, from, config, async move |stream, peer| {
-                // The door of the name the client gave (`stream.get_ref().1.server_name()`) goes here.
+                let peer = shared.by_name(peer, stream.get_ref().1.server_name());
                 connection::serve(stream, peer, &shared).await;
             });
         })
@@ -71,7 +71,9 @@ impl Listeners {
             let (shared, site) = (Arc::clone(&shared), Arc::clone(&site));
             let config = (Transport::Doh, Arc::clone(&config));
             greeter.encrypted(stream, from, config, async move |stream, peer| {
-                let version = Version::agreed(stream.get_ref().1.alpn_protocol());
+                let session = stream.get_ref().1;
+                let peer = shared.by_name(peer, session.server_name());
+                let version = Version::agreed(session.alpn_protocol());
                 doh::serve(stream, version, peer, &shared, &site).await;
             });
         })
