@@ -28,6 +28,8 @@ mod dates;
 mod dig;
 #[path = "process/doh.rs"]
 mod doh;
+#[path = "process/doors.rs"]
+mod doors;
 #[path = "process/doq.rs"]
 mod doq;
 #[path = "process/dot.rs"]
