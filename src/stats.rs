@@ -302,7 +302,9 @@ impl Stats {
             .map(|&transport| TransportTotals {
                 transport: transport.as_str(),
                 received: sum(&|w| &w.received[transport as usize]),
-                rcodes: std::array::from_fn(|rcode| (rcodes::ALL[rcode], sum(&|w| &w.rcodes[transport as usize][rcode]))),
+                rcodes: std::array::from_fn(|rcode| {
+                    (rcodes::ALL[rcode], sum(&|w| &w.rcodes[transport as usize][rcode]))
+                }),
             })
             .collect();
         // Workers count it by transport only.

@@ -349,12 +349,7 @@ impl Quic {
     ///
     /// # Errors
     /// What the handshake ended with.
-    pub fn by(
-        server: SocketAddr,
-        folder: &Folder,
-        protocol: &str,
-        name: &str,
-    ) -> Result<Self, quinn::ConnectionError> {
+    pub fn by(server: SocketAddr, folder: &Folder, protocol: &str, name: &str) -> Result<Self, quinn::ConnectionError> {
         let runtime =
             tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().expect("a runtime");
         let config = QuicClientConfig::try_from(trusting(folder, protocol)).expect("TLS 1.3");
