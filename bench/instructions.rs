@@ -1,4 +1,4 @@
-//! Decisions for callgrind to count: `instructions blocked|grouped|cached|passed`, run by `bench/instructions.py`.
+//! Decisions for callgrind to count: `instructions blocked|cookies|grouped|cached|passed`, run by `bench/instructions.py`.
 //!
 //! Only what [`measured_decisions`] calls is to be counted; it runs in the main thread, beside which the hit log's writes
 //! lines. Hash keys are random, so there are several rounds with new ones, of many names each. How many decisions
@@ -18,13 +18,13 @@ use qalqan::event::Transport;
 use qalqan::hits::{self, HitLog, Takers};
 use qalqan::limit::{Acl, Prefixes, Settings};
 use qalqan::name::NameBuf;
-use qalqan::policy::{Answer, AnswerMode, AnswerSettings, ListPolicy};
+use qalqan::policy::{Answer, AnswerMode, AnswerSettings, Host, HostSettings, ListPolicy};
 use qalqan::rule::{Effect, Kind, Mode, Order, Role, RulesBuilder, Scope};
 use qalqan::set::Part;
 use qalqan::snapshot::{Clients, Group, Lists, Snapshot};
 use qalqan::stats::Stats;
 use qalqan::util::{Now, UnixTime};
-use qalqan::wire;
+use qalqan::wire::{self, Cookies, Secret};
 
 use made::{Random, TOPS, made_up};
 
@@ -40,7 +40,7 @@ const ASKED: usize = 400;
 fn main() {
     let kind = std::env::args().nth(1).unwrap_or_default();
     let expect = match kind.as_str() {
-        "blocked" | "grouped" | "cached" => |verdict| matches!(verdict, Verdict::Reply(_)),
+        "blocked" | "cookies" | "grouped" | "cached" => |verdict| matches!(verdict, Verdict::Reply(_)),
         "passed" => |verdict| matches!(verdict, Verdict::Resolve(_)),
         // `cargo bench` and `cargo test` run every benchmark; without valgrind there is nothing to measure.
         _ => {
@@ -48,16 +48,18 @@ fn main() {
             return;
         }
     };
-    let hits = if matches!(kind.as_str(), "blocked" | "grouped") { ASKED as u64 } else { 0 };
+    let blocked = matches!(kind.as_str(), "blocked" | "cookies" | "grouped");
+    let hits = if blocked { ASKED as u64 } else { 0 };
     let mut random = Random(7);
     let listed: Vec<String> = (0..LISTED).map(|_| made_up(&mut random, "", TOPS)).collect();
     let passed: Vec<String> = (0..ASKED).map(|_| made_up(&mut random, "free-", TOPS)).collect();
-    let messages: Vec<Vec<u8>> = match kind.as_str() {
-        "blocked" | "grouped" => {
-            listed[..ASKED].iter().enumerate().map(|(at, name)| query(name, at % 2 == 0)).collect()
-        }
-        _ => passed.iter().map(|name| query(name, false)).collect(),
+    let mut messages: Vec<Vec<u8>> = match blocked {
+        true => listed[..ASKED].iter().enumerate().map(|(at, name)| query(name, at % 2 == 0)).collect(),
+        false => passed.iter().map(|name| query(name, false)).collect(),
     };
+    if kind == "cookies" {
+        messages.iter_mut().for_each(add_cookie);
+    }
     let folder = tempfile::tempdir().expect("a folder");
     let groups = (kind == "grouped").then(groups);
     for _ in 0..ROUNDS {
@@ -156,7 +158,17 @@ fn snapshot(listed: &[String]) -> Snapshot {
     let policy = ListPolicy { name: "bench".into(), role: Role::Block, mode: Mode::Enforce, answer, slot: 0 };
     let acl = Acl::new(&Settings { allow_from: vec!["127.0.0.0/8".parse().expect("a block")] });
     let parts = vec![Part::new(0, Arc::new(rules.build()))];
-    Snapshot::compile(1, vec![policy], parts, acl, UnixTime(0)).expect("few rules")
+    let told = HostSettings { cookies: true, ..HostSettings::default() };
+    let host = Host::new(&told, Some(Cookies::new(Secret::new([7; 16]), None)), Duration::from_secs(10));
+    let snapshot = Snapshot::compile(1, vec![policy], parts, acl, UnixTime(0)).expect("few rules");
+    snapshot.with_host(&Arc::new(host))
+}
+
+/// The cookie of a client that asks for the first time.
+fn add_cookie(query: &mut Vec<u8>) {
+    query.extend_from_slice(&[0, 10, 0, 8, 1, 2, 3, 4, 5, 6, 7, 8]);
+    let opt_len = query.len() - 13;
+    query[opt_len] = 12;
 }
 
 /// A hundred thousand address blocks of two groups, of which one has the client's.

@@ -1,7 +1,9 @@
 //! Composition: build everything in order, run, drain. No logic of its own.
 
+mod certificates;
 mod clients;
 mod counters;
+mod host;
 mod observe;
 mod operate;
 mod publish;
@@ -29,7 +31,7 @@ use crate::hits::HitLogError;
 use crate::local::LocalError;
 use crate::net::{self, Passed};
 use crate::reload::{self, Clerk, Control, Loader, Target, Trigger};
-use crate::serve::{self, BindError, Bound};
+use crate::serve::{self, BindError, Bound, Certificates, TlsError};
 use crate::set::TooManyRules;
 use crate::ship::{self, Ship};
 use crate::stats::{Counter, Stats};
@@ -38,6 +40,7 @@ use crate::system::{self, ActivationError, Request, Signals};
 use crate::upstream::UpstreamError;
 use crate::util::{Digest, Now};
 
+use self::host::SecretError;
 use self::observe::{Observed, Observer};
 use self::operate::Operators;
 use self::publish::Publisher;
@@ -60,6 +63,8 @@ pub enum AppError {
     StateDir(PathBuf, io::Error),
     /// Addresses that cannot be served.
     Bind(Vec<BindError>),
+    /// The certificate.
+    Tls(TlsError),
     /// Addresses of the admin listener that cannot be served.
     Http(Vec<HttpError>),
     /// What systemd passed in makes no sense.
@@ -74,6 +79,8 @@ pub enum AppError {
     Lists(reload::StartError),
     /// Lists are too large.
     Rules(TooManyRules),
+    /// The secrets of cookies.
+    Cookies(SecretError),
     /// Local zones.
     Local(Vec<LocalError>),
     /// Upstream servers.
@@ -98,6 +105,7 @@ impl fmt::Display for AppError {
                 write!(f, "cannot write to the state folder {path}: {error}; make it writable, or change state_dir")
             }
             Self::Bind(errors) => lines(f, errors),
+            Self::Tls(error) => error.fmt(f),
             Self::Http(errors) => lines(f, errors),
             Self::Activation(error) => error.fmt(f),
             Self::Passed(name, error) => write!(f, "the socket {name} passed in by systemd cannot be used: {error}"),
@@ -105,6 +113,7 @@ impl fmt::Display for AppError {
             Self::Audit(error) => error.fmt(f),
             Self::Lists(error) => error.fmt(f),
             Self::Rules(error) => error.fmt(f),
+            Self::Cookies(error) => error.fmt(f),
             Self::Local(errors) => lines(f, errors),
             Self::Upstream(error) => error.fmt(f),
             Self::Hits(error) => error.fmt(f),
@@ -150,14 +159,15 @@ pub fn serve(settings: Settings) -> Result<(), Vec<AppError>> {
 /// Builds, runs, drains.
 async fn run(settings: Settings) -> Result<(), Vec<AppError>> {
     let signals = Signals::listen().map_err(|error| vec![AppError::System("cannot take signals", error)])?;
-    let Parts { bound, http, control, audit, told, loader, loaded, publisher, engine, stats } = build(&settings)?;
+    let Parts { bound, certificates, http, control, audit, told, loader, loaded, publisher, engine, stats } =
+        build(&settings)?;
     let Told { hits, counts, live, streams, ship } = told;
     let (socket, asked) = control;
     let summary = bound.summary();
     let (published, snapshots) = (publisher.published(), publisher.snapshots());
     let one = |error| vec![error];
     let serving = bound
-        .start(&settings.server, &engine)
+        .start(&settings.server, &engine, certificates.as_ref())
         .map_err(|error| one(AppError::System("cannot start listening", error)))?;
     let counters = counters::Writer::start(
         &settings.state_dir,
@@ -172,6 +182,7 @@ async fn run(settings: Settings) -> Result<(), Vec<AppError>> {
     let mut target = publisher;
     let (runner, fetch) = fetch::Runner::new(settings.fetched(), Some(told_of_fetches(Arc::clone(&audit))));
     target.tell_fetches(fetch.clone());
+    certificates.iter().for_each(|certificates| target.keep_certificates(Arc::clone(certificates)));
     let status = format!("answering on {summary}");
     tracing::info!(version = env!("CARGO_PKG_VERSION"), "{status}");
     target.status(&status, reload::Phase::Ready);
@@ -197,6 +208,7 @@ async fn run(settings: Settings) -> Result<(), Vec<AppError>> {
         operators: operators.clone(),
         fetch: fetch.clone(),
         load: serving.load(),
+        certificates,
         max_connections: settings.server.tcp.max_connections,
         beats: serving.pulse(),
     });
@@ -273,6 +285,8 @@ async fn run(settings: Settings) -> Result<(), Vec<AppError>> {
 /// What [`build`] has made.
 struct Parts {
     bound: Bound,
+    /// What encrypted listeners show, if there are any.
+    certificates: Option<Arc<Certificates>>,
     http: HttpBound,
     control: (Socket, mpsc::Receiver<Asked>),
     audit: Arc<Audit>,
@@ -293,6 +307,9 @@ fn build(settings: &Settings) -> Result<Parts, Vec<AppError>> {
         .and_then(|passed| Bound::bind(&settings.server, passed).map_err(AppError::Bind))
         .map_err(&mut keep)
         .ok();
+    let tls = settings.server.tls.as_ref();
+    let certificates = tls.map(|tls| Certificates::read(&tls.certificate, &tls.key)).transpose();
+    let certificates = certificates.map_err(|error| keep(AppError::Tls(error))).ok();
     let http = HttpBound::bind(&settings.admin).map_err(|errors| keep(AppError::Http(errors))).ok();
     // Without the folder there is no socket either, which is said once.
     let control =
@@ -308,18 +325,20 @@ fn build(settings: &Settings) -> Result<Parts, Vec<AppError>> {
     }
     let mut loader = Loader::new(Some(settings.state_dir.clone()));
     let loaded = reload::first(settings, &mut loader).map_err(|error| keep(AppError::Lists(error))).ok();
-    let (Some(Some(control)), Some(audit), Some(bound), Some(http), Some(told), Some(loaded)) =
-        (control, audit, bound, http, told, loaded)
+    let (Some(Some(control)), Some(audit), Some(bound), Some(certificates), Some(http), Some(told), Some(loaded)) =
+        (control, audit, bound, certificates, http, told, loaded)
     else {
         // What depends on these is still looked at, so that all problems are told at once.
         errors.extend(publish::routes_errors(settings));
         return Err(errors);
     };
     let stats = Arc::new(Stats::default());
-    let own = bound.socket_addresses();
     let now = Now::read().seconds();
-    let (publisher, engine) = Publisher::new(settings, own, &loaded, now, Arc::clone(&stats), &told.hits)?;
-    Ok(Parts { bound, http, control, audit, told, loader, loaded, publisher, engine, stats })
+    let designated = host::designated(settings, bound.addresses(), certificates.as_ref());
+    let (publisher, engine) =
+        Publisher::new(settings, bound.addresses(), designated, &loaded, now, Arc::clone(&stats), &told.hits)?;
+    let certificates = certificates.map(Arc::new);
+    Ok(Parts { bound, certificates, http, control, audit, told, loader, loaded, publisher, engine, stats })
 }
 
 /// Writes down what could not be fetched, beside the task that fetches.

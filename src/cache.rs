@@ -178,7 +178,7 @@ impl Cache {
 
     /// The whole answer as a message to be looked into and relayed, with everything an upstream would have said.
     pub fn whole(&self, key: &Key<'_>, message: &[u8], query: &Query, age: &Age) -> Option<(Vec<u8>, Hit)> {
-        let edns = Edns { payload: 0, version: 0, dnssec_ok: key.dnssec_ok, structured_error: false };
+        let edns = Edns { dnssec_ok: key.dnssec_ok, ..Edns::default() };
         let query = Query { edns: Some(edns), flags: query.flags | flag::AD, ..*query };
         let hash = self.hash(key);
         let shard = self.read(hash);

@@ -2,6 +2,7 @@
 
 mod args;
 mod audit;
+mod cert;
 mod check;
 mod fetch;
 mod held;
@@ -68,6 +69,7 @@ fn dispatch(verb: Verb) -> Exit {
         Verb::Serve(config) => serve(&config),
         Verb::Check { config, all, json } => check::run(&config, all, json),
         Verb::Fetch(args) => fetch::run(&args),
+        Verb::Cert(args) => cert::run(&args),
         Verb::Why(args) => why::run(&args),
         Verb::Probe(args) => probe::run(&args),
         Verb::Stats(args) => stats::run(&args),

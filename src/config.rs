@@ -7,12 +7,14 @@ mod clickhouse;
 mod clients;
 mod fetch;
 mod gate;
+mod host;
 mod lists;
 mod problem;
 mod reader;
 mod sections;
 mod stats;
 mod stream;
+mod tls;
 mod units;
 mod values;
 mod wording;
@@ -32,6 +34,7 @@ use self::reader::{MAX_PROBLEMS, Sink, Table};
 use crate::admin::HttpSettings;
 use crate::fetch::Source;
 use crate::gate as checks;
+use crate::serve::TlsSettings;
 use crate::{cache, history, hits, limit, list, local, policy, serve, ship, store, stream as streams, upstream};
 
 /// `state_dir`
@@ -52,6 +55,8 @@ pub struct Settings {
     pub server: serve::Settings,
     /// Who may ask.
     pub limit: limit::Settings,
+    /// What the server says of itself.
+    pub host: policy::HostSettings,
     /// Who is asked.
     pub upstream: upstream::Settings,
     /// What is remembered of answers.
@@ -205,10 +210,12 @@ impl Settings {
 
     /// The sections whose settings differ in `new`.
     pub fn changed(&self, new: &Self) -> Vec<&'static str> {
+        let plain = |settings: &Self| serve::Settings { tls: None, ..settings.server.clone() };
         let sections = [
             ("state_dir", self.state_dir != new.state_dir),
             ("start_without_lists", self.start_without_lists != new.start_without_lists),
-            ("server", self.server != new.server || self.limit != new.limit),
+            ("server", plain(self) != plain(new) || self.limit != new.limit || self.host != new.host),
+            ("tls", self.server.tls != new.server.tls),
             ("upstream", self.upstream != new.upstream),
             ("cache", self.cache != new.cache),
             ("local", self.local != new.local),
@@ -229,17 +236,29 @@ impl Settings {
     /// The keys whose values differ in `new` and cannot take effect while running.
     pub fn restart_needed(&self, new: &Self) -> Vec<&'static str> {
         let (old_tcp, new_tcp) = (&self.server.tcp, &new.server.tcp);
+        let tls = self.server.tls.as_ref().zip(new.server.tls.as_ref());
+        let tls = |differs: fn(&TlsSettings, &TlsSettings) -> bool| tls.is_some_and(|(old, new)| differs(old, new));
         let keys = [
             ("state_dir", self.state_dir != new.state_dir),
             ("server.listen", self.server.listen != new.server.listen),
             ("server.workers", self.server.workers != new.server.workers),
             ("server.pin", self.server.pin != new.server.pin),
             ("server.ready_file", self.server.ready_file != new.server.ready_file),
+            ("server.proxy_from", self.server.proxy_from != new.server.proxy_from),
             ("server.tcp.idle", old_tcp.idle != new_tcp.idle),
             ("server.tcp.total", old_tcp.total != new_tcp.total),
             ("server.tcp.max_connections", old_tcp.max_connections != new_tcp.max_connections),
             ("server.tcp.max_per_client", old_tcp.max_per_client != new_tcp.max_per_client),
             ("server.tcp.max_in_flight", old_tcp.max_in_flight != new_tcp.max_in_flight),
+            ("tls", self.server.tls.is_some() != new.server.tls.is_some()),
+            ("tls.name", tls(|old, new| old.name != new.name)),
+            ("tls.dot", tls(|old, new| old.dot != new.dot)),
+            ("tls.doh", tls(|old, new| old.doh != new.doh)),
+            ("tls.doh3", tls(|old, new| old.doh3 != new.doh3)),
+            ("tls.doq", tls(|old, new| old.doq != new.doq)),
+            ("tls.doh_path", tls(|old, new| old.doh_path != new.doh_path)),
+            ("tls.handshake", tls(|old, new| old.handshake != new.handshake)),
+            ("tls.max_handshakes", tls(|old, new| old.max_handshakes != new.max_handshakes)),
             ("cache.size", self.cache.size != new.cache.size),
             ("cache.min_ttl", self.cache.min_ttl != new.cache.min_ttl),
             ("cache.max_ttl", self.cache.max_ttl != new.cache.max_ttl),
@@ -275,7 +294,8 @@ fn read(mut top: Table<'_>, path: &Path) -> Settings {
     let folder = path.parent().unwrap_or(Path::new(""));
     let state_dir = top.text("state_dir", values::path).unwrap_or_else(|| STATE_DIR.into());
     let start_without_lists = top.flag("start_without_lists", false);
-    let (server, limit) = sections::server(top.table("server"), folder);
+    let (mut server, limit, host) = sections::server(top.table("server"), folder);
+    server.tls = tls::read(top.table("tls"), folder, &server.listen);
     let upstream = sections::upstream(top.table("upstream"), &server.listen);
     let cache = sections::cache(top.table("cache"));
     let local = sections::local(&mut top, folder);
@@ -300,6 +320,7 @@ fn read(mut top: Table<'_>, path: &Path) -> Settings {
         start_without_lists,
         server,
         limit,
+        host,
         upstream,
         cache,
         local,

@@ -4,6 +4,7 @@ mod decide;
 mod refresh;
 mod resolve;
 mod targets;
+mod unusual;
 
 pub use decide::{Decider, Peer, Verdict};
 pub use refresh::Wanted;

@@ -1,11 +1,12 @@
 //! Names that are answered here and never forwarded: own names, special-use names, empty reverse zones,
-//! the operator's zone files.
-
+//! the operator's zone files, the names that lead to this server's encrypted transports.
 //!
 //! hickory-server's catalog and in-memory zones answer; its listeners are not used. A changed zone file means a new
 //! [`Local`].
 
 mod builtin;
+mod canary;
+mod discovery;
 mod respond;
 #[cfg(test)]
 mod tests;
@@ -21,9 +22,14 @@ use hickory_server::net::xfer::Protocol;
 use hickory_server::server::{Request, RequestHandler};
 use hickory_server::zone_handler::Catalog;
 
+pub use canary::Canary;
+pub use discovery::Designated;
+
 use crate::event::Transport;
 use crate::name::{Name, NameBuf};
-use builtin::{EMPTY_REVERSE, SPECIAL_USE};
+use crate::wire::{Query, rtype};
+use builtin::{EMPTY_REVERSE, PARENT_PROVES, SPECIAL_USE};
+use discovery::Announced;
 use respond::Capture;
 use zone::Zone;
 
@@ -32,12 +38,18 @@ use zone::Zone;
 pub struct Settings {
     /// Own names and their addresses.
     pub hosts: Vec<(Name, Vec<IpAddr>)>,
-    /// RFC 6761 and its kin: localhost, invalid, test, onion, home.arpa, alt, resolver.arpa.
+    /// RFC 6761 and its kin: localhost, invalid, test, onion, local, home.arpa, service.arpa, alt, resolver.arpa.
     pub special_use: bool,
     /// Empty zones for private reverse lookups (RFC 6303).
     pub empty_zones: bool,
     /// Master files.
     pub zones: Vec<ZoneFile>,
+    /// Clients may learn of encrypted transports (RFC 9462) …
+    pub discovery: bool,
+    /// … which are these. No file says it: addresses are known when they are bound.
+    pub designated: Option<Designated>,
+    /// Clients that are told to use this resolver and no other.
+    pub canaries: Vec<Canary>,
 }
 
 /// A zone of the operator's.
@@ -124,6 +136,19 @@ struct Cover {
     zone: bool,
     /// Forwarding to servers of its own starts here.
     forwarded: bool,
+    /// The zone is that of a canary name.
+    canary: bool,
+    /// The zone is one of which the parent is asked for DS.
+    parent_proves: bool,
+}
+
+/// As what a query is answered here.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Taken {
+    /// A local zone knows the name.
+    Local,
+    /// It is a canary name, to which the operator has us say no.
+    Canary,
 }
 
 /// The local zones, ready to answer. Immutable.
@@ -133,6 +158,7 @@ pub struct Local {
     /// Last labels of everything in `covers`: most names are let through after one look here.
     tops: HashSet<Box<[u8]>>,
     wildcards: HashSet<Name>,
+    announced: Option<Announced>,
 }
 
 impl Local {
@@ -157,10 +183,28 @@ impl Local {
                 Err(error) => errors.push(error),
             }
         }
-        let mut local =
-            Self { catalog: Catalog::new(), covers: HashMap::new(), tops: HashSet::new(), wildcards: HashSet::new() };
+        let canaries = settings.canaries.iter().flat_map(|canary| canary.names());
+        let canaries: Vec<Name> = canaries.filter_map(|name| Name::parse(name).ok()).collect();
+        for name in &canaries {
+            zones.entry(name.clone()).or_insert_with_key(Zone::canary);
+        }
+        let mut local = Self {
+            catalog: Catalog::new(),
+            covers: HashMap::new(),
+            tops: HashSet::new(),
+            wildcards: HashSet::new(),
+            announced: announced(settings, forwarded),
+        };
         for apex in zones.keys() {
             local.cover(apex).zone = true;
+        }
+        for name in &canaries {
+            local.cover(name).canary = true;
+        }
+        for apex in PARENT_PROVES.iter().filter_map(|text| Name::parse(text).ok()) {
+            if zones.contains_key(&apex) && !own.contains(&apex) {
+                local.cover(&apex).parent_proves = true;
+            }
         }
         for apex in forwarded.iter().filter(|apex| !apex.is_root()) {
             local.cover(apex).forwarded = true;
@@ -177,6 +221,14 @@ impl Local {
                 }
             }
         }
+        if let Some(Announced { owners, services, .. }) = &local.announced {
+            for owner in owners {
+                enclosing(&mut zones, owner).announce(owner, services);
+            }
+            for owner in owners.clone() {
+                local.cover(&owner).exact = true;
+            }
+        }
         for zone in zones.into_values() {
             local.wildcards.extend(zone.wildcards());
             match zone.handler() {
@@ -190,6 +242,25 @@ impl Local {
     /// Whether exactly the same names are answered here as by `other`.
     pub fn same_names(&self, other: &Self) -> bool {
         self.covers == other.covers
+    }
+
+    /// Whether, and as what, a query for `name` is answered here. `excepted`: a rule lets the name pass expressly, which
+    /// goes before what canaries are told.
+    pub fn takes(&self, name: &NameBuf, query: &Query, excepted: bool) -> Option<Taken> {
+        if !self.covers(name) {
+            return None;
+        }
+        let itself = self.covers.get(name.wire());
+        if query.qtype == rtype::DS && query.dnssec_ok() && itself.is_some_and(|cover| cover.parent_proves) {
+            return None;
+        }
+        let above = (0..=name.label_count()).filter_map(|skip| self.covers.get(name.suffix(skip)));
+        let canary = above.into_iter().any(|cover| cover.canary) && itself.is_none_or(|cover| !cover.exact);
+        match canary {
+            true if excepted => None,
+            true => Some(Taken::Canary),
+            false => Some(Taken::Local),
+        }
     }
 
     /// Whether `name` is answered here. Asked for every query before it goes upstream: no allocation, and one look
@@ -229,6 +300,9 @@ impl Local {
         let Ok(request) = Request::from_bytes(query.to_vec(), client, protocol) else {
             return Some(format_error(header));
         };
+        if let Some(answer) = self.announced.as_ref().and_then(|announced| announced.answer(&request)) {
+            return Some(answer);
+        }
         let name = request.request_info().ok()?.query.original().name().clone();
         let capture = Capture::new(udp, self.is_below_wildcard(&name));
         self.catalog.handle_request::<_, TokioTime>(&request, capture.clone()).await;
@@ -262,10 +336,24 @@ impl fmt::Debug for Local {
     }
 }
 
+/// What clients are told of encrypted transports; nothing where the operator has others asked for it.
+fn announced(settings: &Settings, forwarded: &[Name]) -> Option<Announced> {
+    let designated = settings.designated.as_ref().filter(|_| settings.discovery)?;
+    let own = settings.hosts.iter().find(|(name, _)| Some(name) == designated.name.as_ref());
+    let mut announced = Announced::new(designated, own.map(|(_, addresses)| addresses.as_slice()))?;
+    announced.owners.retain(|owner| !is_forwarded(owner, forwarded));
+    Some(announced)
+}
+
+/// It has upstream servers of its own.
+fn is_forwarded(apex: &Name, forwarded: &[Name]) -> bool {
+    forwarded.iter().any(|other| !other.is_root() && apex.is_at_or_below(other))
+}
+
 /// The zones of the registry that are wanted and not forwarded.
 fn builtin_zones(settings: &Settings, forwarded: &[Name]) -> BTreeMap<Name, Zone> {
     let mut zones = BTreeMap::new();
-    let is_forwarded = |apex: &Name| forwarded.iter().any(|other| !other.is_root() && apex.is_at_or_below(other));
+    let is_forwarded = |apex: &Name| is_forwarded(apex, forwarded);
     let special = SPECIAL_USE.iter().filter(|_| settings.special_use);
     let reverse = EMPTY_REVERSE.iter().filter(|_| settings.empty_zones);
     for builtin in special.chain(reverse) {

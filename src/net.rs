@@ -120,6 +120,23 @@ pub fn listen_tcp(address: SocketAddr) -> io::Result<TcpListener> {
     adopt_tcp(socket)
 }
 
+/// Binds a UDP socket that nobody shares, for QUIC.
+///
+/// # Errors
+/// As the system says.
+pub fn bind_udp(address: SocketAddr) -> io::Result<StdUdpSocket> {
+    let socket = Socket::new(Domain::for_address(address), Type::DGRAM, Some(Protocol::UDP))?;
+    if address.is_ipv6() {
+        socket.set_only_v6(true)?;
+    }
+    socket.bind(&SockAddr::from(address))?;
+    socket.set_nonblocking(true)?;
+    // The system caps these; smaller buffers are no reason not to serve.
+    let _ = socket.set_recv_buffer_size(SOCKET_BUFFER);
+    let _ = socket.set_send_buffer_size(SOCKET_BUFFER);
+    Ok(socket.into())
+}
+
 /// Connects to a stream socket in the file system, waiting no longer than `timeout` for one whose backlog is full.
 ///
 /// # Errors

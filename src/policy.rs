@@ -1,8 +1,10 @@
 //! What a blocked query gets: settings of answers, and everything about a list that an answer needs, made ready.
 
+mod host;
 mod respond;
 mod template;
 
+pub use host::{Host, HostSettings};
 pub use respond::{Asked, Blocked, Respond, respond, respond_chased, target_name};
 pub use template::{Placeholder, Template, UnknownPlaceholder};
 

@@ -1,7 +1,11 @@
 //! Listeners: bytes in, the engine's bytes out.
 
 mod bind;
+mod desk;
+mod doh;
 mod misses;
+mod proxy;
+mod quic;
 mod ready;
 mod shared;
 mod tcp;
@@ -10,7 +14,7 @@ mod udp;
 
 pub use bind::{BindError, Bound};
 pub use ready::{ReadyError, write as write_ready_file};
-pub use tls::{Certificates, TlsError};
+pub use tls::{Certificates, Leaf, Reread, Standing, TlsError};
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -23,10 +27,15 @@ use tokio::sync::{Semaphore, mpsc, watch};
 
 use crate::engine::Engine;
 use crate::event::Transport;
+use crate::limit::Cidr;
+use crate::name::Name;
 use crate::net;
 
 /// How long queries under way may take to finish after a stop.
 pub const DRAIN: Duration = Duration::from_secs(2);
+
+/// Without `[tls]` these are front ends that have not said for whom they ask: how many, and for how long.
+const HANDSHAKES: (usize, Duration) = (1000, Duration::from_secs(5));
 
 /// `[server]` without its access list.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -39,8 +48,12 @@ pub struct Settings {
     pub pin: bool,
     /// Where the bound addresses are written as JSON; `None`: nowhere.
     pub ready_file: Option<PathBuf>,
+    /// Front ends that say for whom they ask (PROXY protocol, version 2).
+    pub proxy_from: Vec<Cidr>,
     /// TCP limits.
     pub tcp: TcpSettings,
+    /// Encrypted listeners, if there are any.
+    pub tls: Option<TlsSettings>,
 }
 
 /// `[server.tcp]`
@@ -56,6 +69,31 @@ pub struct TcpSettings {
     pub max_per_client: usize,
     /// Unanswered queries of one connection.
     pub max_in_flight: usize,
+}
+
+/// `[tls]`
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TlsSettings {
+    /// The certificate and those between it and the root, PEM.
+    pub certificate: PathBuf,
+    /// Its key, PEM.
+    pub key: PathBuf,
+    /// The name clients check; `None`: the first DNS name of the certificate.
+    pub name: Option<Name>,
+    /// Addresses for DNS over TLS; port 0 picks one, here and below.
+    pub dot: Vec<SocketAddr>,
+    /// Addresses for DNS over HTTPS, by HTTP/1.1 and 2.
+    pub doh: Vec<SocketAddr>,
+    /// Addresses for DNS over HTTPS, by HTTP/3.
+    pub doh3: Vec<SocketAddr>,
+    /// Addresses for DNS over QUIC.
+    pub doq: Vec<SocketAddr>,
+    /// Where DNS is asked over HTTPS.
+    pub doh_path: String,
+    /// A handshake that takes longer is given up.
+    pub handshake: Duration,
+    /// Unfinished handshakes at once; more, and the oldest is given up.
+    pub max_handshakes: usize,
 }
 
 /// Running listeners.
@@ -120,19 +158,25 @@ impl Load {
 }
 
 impl Bound {
-    /// Starts answering. Call within the runtime that TCP and resolving shall run on.
+    /// Starts answering; encrypted listeners show `certificates`. Call within the runtime that TCP and resolving shall run on.
     ///
     /// # Errors
     /// A thread cannot be started, or a listener cannot join the runtime.
-    pub fn start(self, settings: &Settings, engine: &Arc<Engine>) -> std::io::Result<Serving> {
+    pub fn start(
+        self,
+        settings: &Settings,
+        engine: &Arc<Engine>,
+        certificates: Option<&Arc<Certificates>>,
+    ) -> std::io::Result<Serving> {
         let (stop, stopped) = watch::channel(false);
         let misses = misses::Misses::start(engine)?;
         let beats = self.udp.iter().map(|_| AtomicU64::new(0)).collect();
         let pulse = Arc::new(Pulse { stopping: AtomicBool::new(false), beats });
         let addresses = self.addresses.clone();
+        let front_ends = proxy::FrontEnds::new(&settings.proxy_from);
         let mut workers = Vec::new();
         for (index, sockets) in self.udp.into_iter().enumerate() {
-            let worker = udp::Worker::new(index, sockets, engine, misses.sender(), Arc::clone(&pulse));
+            let worker = udp::Worker::new(index, sockets, engine, misses.sender(), (&pulse, &front_ends));
             let pin = settings.pin;
             let run = move || {
                 if pin && let Err(error) = net::pin_thread(index) {
@@ -142,7 +186,18 @@ impl Bound {
             };
             workers.push(std::thread::Builder::new().name(format!("udp-{index}")).spawn(run)?);
         }
-        let tcp = tcp::Listeners::start(self.tcp, &settings.tcp, engine, misses.runtime(), &stopped)?;
+        let shared = shared::Shared::new(engine, misses.runtime(), settings, &stopped);
+        let (most, time) = settings.tls.as_ref().map_or(HANDSHAKES, |tls| (tls.max_handshakes, tls.handshake));
+        let greeter = tls::Greeter::new(&shared, tls::Handshakes::new(most, time));
+        let mut tcp = tcp::Listeners::new(&shared, &greeter);
+        tcp.plain(self.tcp)?;
+        if let (Some(tls), Some(certificates)) = (&settings.tls, certificates) {
+            let bind::Encrypted { dot, doh, doh3, doq } = self.encrypted;
+            tcp.dot(dot, certificates.server(&[b"dot"]).map_err(std::io::Error::other)?)?;
+            let site = doh::Site::new(&tls.doh_path, &doh3);
+            tcp.doh(doh, certificates.server(&doh::PROTOCOLS).map_err(std::io::Error::other)?, &site)?;
+            tcp.tasks.extend(quic::start_all(doh3, doq, &site, certificates, tls, &shared)?);
+        }
         Ok(Serving { workers, pulse, stop, misses, tcp, addresses })
     }
 }

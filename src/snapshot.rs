@@ -12,7 +12,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use crate::event::{Attribution, Cause, Outcome};
 use crate::limit::{Acl, Door};
 use crate::name::NameBuf;
-use crate::policy::ListPolicy;
+use crate::policy::{Host, ListPolicy};
 use crate::rule::{Effect, Mode, RpzAction, Scope, show_pattern};
 use crate::set::{Match, Part, Set, TooManyRules};
 use crate::util::UnixTime;
@@ -29,6 +29,7 @@ pub struct Snapshot {
     acl: Acl,
     /// `None`: the same holds for all.
     clients: Option<Arc<Clients>>,
+    host: Arc<Host>,
     canaries: Box<[Canary]>,
 }
 
@@ -99,14 +100,24 @@ impl Snapshot {
         acl: Acl,
         now: UnixTime,
     ) -> Result<Self, TooManyRules> {
+        let set = Set::build(parts, now)?;
         Ok(Self {
             generation,
-            set: Set::build(parts, now)?,
+            set,
             lists: lists.into(),
             acl,
+            host: Arc::default(),
             clients: None,
             canaries: Box::default(),
         })
+    }
+
+    /// With this told of the server, to all clients.
+    pub fn with_host(mut self, host: &Arc<Host>) -> Self {
+        for canary in &mut self.canaries {
+            Arc::make_mut(&mut canary.snapshot).host = Arc::clone(host);
+        }
+        Self { host: Arc::clone(host), ..self }
     }
 
     /// With these clients apart; of two that a client belongs to, the first counts.
@@ -131,6 +142,7 @@ impl Snapshot {
             lists: self.lists.clone(),
             acl: self.acl.clone(),
             clients: self.clients.clone(),
+            host: Arc::clone(&self.host),
             canaries: (generation + 1..).zip(&self.canaries).map(later).collect(),
         }
     }
@@ -198,6 +210,11 @@ impl Snapshot {
     /// Who may ask.
     pub fn acl(&self) -> &Acl {
         &self.acl
+    }
+
+    /// What the server says of itself.
+    pub fn host(&self) -> &Host {
+        &self.host
     }
 
     /// Groups of clients that are apart.

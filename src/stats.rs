@@ -21,11 +21,31 @@ pub const MAX_LISTS: usize = 2048;
 /// The most groups of clients ever counted apart; further ones share the last place.
 const MAX_GROUPS: usize = 2048;
 
-/// Response codes counted apart, by number: those a header has room for, and BADVERS (RFC 6891 section 9).
-const RCODES: [&str; 17] = [
-    "noerror", "formerr", "servfail", "nxdomain", "notimp", "refused", "yxdomain", "yxrrset", "nxrrset", "notauth",
-    "notzone", "rcode11", "rcode12", "rcode13", "rcode14", "rcode15", "badvers",
+/// Response codes counted apart, by number: those a header has room for, BADVERS (RFC 6891 section 9), and last, out of
+/// its turn, BADCOOKIE.
+const RCODES: [&str; 18] = [
+    "noerror",
+    "formerr",
+    "servfail",
+    "nxdomain",
+    "notimp",
+    "refused",
+    "yxdomain",
+    "yxrrset",
+    "nxrrset",
+    "notauth",
+    "notzone",
+    "rcode11",
+    "rcode12",
+    "rcode13",
+    "rcode14",
+    "rcode15",
+    "badvers",
+    "badcookie",
 ];
+
+/// The one that has a place out of its turn (RFC 7873 section 8).
+const BADCOOKIE: u16 = 23;
 
 /// What happened to a query, beside what a list did to it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -67,11 +87,45 @@ pub enum Counter {
     ConnectionRefused,
     /// There is a cache, but an upstream had to be asked.
     CacheMissed,
+    /// A TLS handshake over TCP was finished …
+    HandshakeDone,
+    /// … came to nothing: no TLS, nothing in common, or the client did not want our certificate …
+    HandshakeFailed,
+    /// … took too long …
+    HandshakeLate,
+    /// … or was the oldest of too many.
+    HandshakePushedOut,
+    /// A front end did not say for whom it asks.
+    ProxyHeaderMissing,
+    /// A request over HTTP was refused for what it is (status 4xx).
+    HttpRefused,
+    /// A request over HTTP was refused for lack of room (status 5xx).
+    HttpFailed,
+    /// A connection over HTTP ended because the client broke its rules.
+    HttpCutOff,
+    /// A QUIC handshake was not begun because of a limit.
+    QuicRefused,
+    /// A QUIC handshake failed, or took too long.
+    QuicHandshakeFailed,
+    /// A DoQ connection was closed because the client broke its rules.
+    DoqMisused,
+    /// Answered here because the operator chose to: a name by which clients find out whether they may go elsewhere.
+    Canary,
+    /// BADCOOKIE: a good cookie was demanded.
+    BadCookie,
+    /// A cookie from a client that had none of ours yet.
+    CookieNew,
+    /// A cookie of ours.
+    CookieValid,
+    /// A cookie of ours whose time is over.
+    CookieExpired,
+    /// A cookie that is not ours.
+    CookieWrong,
 }
 
 impl Counter {
     /// All of them with their names in `counters.json`.
-    const ALL: [(Self, &'static str); 18] = [
+    const ALL: [(Self, &'static str); 35] = [
         (Self::Received, "received"),
         (Self::Ignored, "ignored"),
         (Self::Invalid, "invalid"),
@@ -90,6 +144,23 @@ impl Counter {
         (Self::HitLogFull, "hit_log_full"),
         (Self::ConnectionRefused, "connection_refused"),
         (Self::CacheMissed, "cache_missed"),
+        (Self::HandshakeDone, "handshake_done"),
+        (Self::HandshakeFailed, "handshake_failed"),
+        (Self::HandshakeLate, "handshake_late"),
+        (Self::HandshakePushedOut, "handshake_pushed_out"),
+        (Self::ProxyHeaderMissing, "proxy_header_missing"),
+        (Self::HttpRefused, "http_refused"),
+        (Self::HttpFailed, "http_failed"),
+        (Self::HttpCutOff, "http_cut_off"),
+        (Self::QuicRefused, "quic_refused"),
+        (Self::QuicHandshakeFailed, "quic_handshake_failed"),
+        (Self::DoqMisused, "doq_misused"),
+        (Self::Canary, "canary"),
+        (Self::BadCookie, "bad_cookie"),
+        (Self::CookieNew, "cookie_new"),
+        (Self::CookieValid, "cookie_valid"),
+        (Self::CookieExpired, "cookie_expired"),
+        (Self::CookieWrong, "cookie_wrong"),
     ];
 }
 
@@ -139,7 +210,7 @@ impl Counters {
 
     /// Counts an answer with this response code.
     pub fn answered(&mut self, transport: Transport, rcode: u16) {
-        let rcode = usize::from(rcode).min(RCODES.len() - 1);
+        let rcode = if rcode == BADCOOKIE { RCODES.len() - 1 } else { usize::from(rcode).min(RCODES.len() - 2) };
         self.add(|block| &block.rcodes[transport as usize][rcode]);
     }
 
@@ -418,17 +489,17 @@ mod tests {
         one.received(Transport::Tcp);
         other.received(Transport::Tcp);
         other.count(Counter::Received);
-        for rcode in [0, 3, 3, 15, 16, 17, u16::MAX] {
+        for rcode in [0, 3, 3, 15, 16, 17, 23, u16::MAX] {
             one.answered(Transport::Tcp, rcode);
             other.answered(Transport::Udp, rcode);
         }
         let totals = stats.totals();
         assert_eq!(totals.query(Counter::Received), 4);
-        let [udp, tcp, ..] = &totals.transports[..] else { panic!("two transports") };
+        let [udp, tcp, ..] = &totals.transports[..] else { panic!("these are the first") };
         assert_eq!((udp.transport, udp.received, tcp.transport, tcp.received), ("udp", 1, "tcp", 2));
         for transport in [udp, tcp] {
             let some: Vec<_> = transport.rcodes.iter().filter(|(_, count)| *count > 0).collect();
-            assert_eq!(some, [&("noerror", 1), &("nxdomain", 2), &("rcode15", 1), &("badvers", 3)]);
+            assert_eq!(some, [&("noerror", 1), &("nxdomain", 2), &("rcode15", 1), &("badvers", 3), &("badcookie", 1)]);
         }
     }
 

@@ -1,12 +1,18 @@
 //! DNS messages on the wire: hostile bytes in, answers out, in place and without allocation.
 
+mod cookie;
+mod extras;
+mod lifetime;
 mod query;
 mod records;
 mod relay;
 mod walk;
 mod write;
 
-pub use query::{Edns, Invalid, Query, parse};
+pub use cookie::{CLIENT_COOKIE, Cookies, Secret, Standing};
+pub use extras::Extras;
+pub use lifetime::lifetime;
+pub use query::{Asks, Edns, Invalid, Query, parse};
 pub use records::{Glance, Records, Seen, Written, answers_in_full, glance, take_apart};
 pub use relay::{Relay, RelayError, relay};
 pub use walk::{TargetVisitor, targets};
@@ -29,6 +35,7 @@ pub mod rtype {
     pub const CNAME: u16 = 5;
     pub const SOA: u16 = 6;
     pub const HINFO: u16 = 13;
+    pub const TXT: u16 = 16;
     pub const AAAA: u16 = 28;
     pub const DNAME: u16 = 39;
     pub const OPT: u16 = 41;
@@ -46,6 +53,8 @@ pub mod rtype {
 
 /// Class IN.
 pub const CLASS_IN: u16 = 1;
+/// Class CH: what servers say about themselves (RFC 4892).
+pub const CLASS_CH: u16 = 3;
 
 /// Response codes in use here (RFC 1035 section 4.1.1, RFC 6891 section 9).
 #[expect(missing_docs, reason = "their names are their meaning")]
@@ -58,6 +67,7 @@ pub mod rcode {
     pub const REFUSED: u16 = 5;
     pub const NOTAUTH: u16 = 9;
     pub const BADVERS: u16 = 16;
+    pub const BADCOOKIE: u16 = 23;
 }
 
 /// Extended DNS errors in use here (RFC 8914 section 4).
@@ -76,6 +86,10 @@ pub mod ede {
 /// EDNS option codes in use here (IANA DNS EDNS0 option codes).
 #[expect(missing_docs, reason = "their names are their meaning")]
 pub mod option {
+    pub const NSID: u16 = 3;
+    pub const COOKIE: u16 = 10;
+    pub const KEEPALIVE: u16 = 11;
+    pub const PADDING: u16 = 12;
     pub const EDE: u16 = 15;
     pub const STRUCTURED_ERROR: u16 = 26;
 }

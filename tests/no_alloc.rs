@@ -11,7 +11,7 @@ use qalqan::event::Transport;
 use qalqan::hits::{self, HitLog, Takers};
 use qalqan::limit::{Acl, Doors, Prefixes, Settings};
 use qalqan::name::{Name, NameBuf};
-use qalqan::policy::{Answer, AnswerMode, AnswerSettings, ListPolicy};
+use qalqan::policy::{Answer, AnswerMode, AnswerSettings, Host, HostSettings, ListPolicy};
 use qalqan::rule::{Effect, Kind, Mode, Order, Role, RulesBuilder, Scope};
 use qalqan::set::Part;
 use qalqan::snapshot::{Clients, Group, Lists, Snapshot};
@@ -119,6 +119,10 @@ fn a_decided_query_allocates_nothing() {
         modes.iter().enumerate().map(|(index, (name, mode))| list(index as u16, name, *mode)).unzip();
     let acl = Acl::new(&Settings { allow_from: vec!["127.0.0.0/8".parse().expect("a block")] });
     let snapshot = Snapshot::compile(1, policies, parts, acl, UnixTime(0)).expect("few rules");
+    let told = HostSettings { cookies: true, nsid: "ns1".into(), ..HostSettings::default() };
+    let secret = wire::Secret::new([3; 16]);
+    let host = Host::new(&told, Some(wire::Cookies::new(secret, Some(secret))), std::time::Duration::from_secs(10));
+    let snapshot = snapshot.with_host(&Arc::new(host));
     let folder = tempfile::tempdir().expect("a folder");
     let settings = hits::Settings {
         file: Some(folder.path().join("hits.jsonl")),
@@ -147,6 +151,20 @@ fn a_decided_query_allocates_nothing() {
             }
             messages.push(plain);
         }
+    }
+    // What the answer brings along: a cookie for a new client and for one whose cookie is not ours, and who we are.
+    for server in [&[][..], &[1; 16]] {
+        let mut cookie = wire::question(Name::parse("cookie.sinkhole.test").expect("a name").wire(), 1);
+        cookie[11] = 1;
+        let len = 16 + server.len() as u8;
+        cookie.extend_from_slice(&[0, 0, 41, 4, 208, 0, 0, 128, 0, 0, len, 0, 3, 0, 0, 0, 10, 0, len - 8]);
+        cookie.extend_from_slice(&[7; 8]);
+        cookie.extend_from_slice(server);
+        let peer = Peer::new("127.0.0.1:4000".parse().expect("an address"), Transport::Udp);
+        let mut out = [0; wire::UDP_EDNS];
+        let verdict = decider.decide(&snapshot, &cookie, peer, Now { unix_ms: 1 }, &mut out);
+        assert!(matches!(verdict, Verdict::Reply(len) if out[len - 35..len].starts_with(&[0, 10, 0, 24, 7, 7])));
+        messages.push(cookie);
     }
     let peer = Peer::new("127.0.0.1:4000".parse().expect("an address"), Transport::Udp);
     let doors = Doors::default();

@@ -12,6 +12,8 @@ mod answers;
 mod cache;
 #[path = "process/canary.rs"]
 mod canary;
+#[path = "process/certificates.rs"]
+mod certificates;
 #[path = "process/clickhouse.rs"]
 mod clickhouse;
 #[path = "process/clients.rs"]
@@ -24,6 +26,14 @@ mod configuration;
 mod dates;
 #[path = "process/dig.rs"]
 mod dig;
+#[path = "process/doh.rs"]
+mod doh;
+#[path = "process/doors.rs"]
+mod doors;
+#[path = "process/doq.rs"]
+mod doq;
+#[path = "process/dot.rs"]
+mod dot;
 #[path = "process/fetch.rs"]
 mod fetch;
 #[path = "process/fetch_trust.rs"]
@@ -44,12 +54,16 @@ mod hostile;
 mod lists;
 #[path = "process/monitoring.rs"]
 mod monitoring;
+#[path = "process/niceties.rs"]
+mod niceties;
 #[path = "process/operate.rs"]
 mod operate;
 #[path = "process/orders.rs"]
 mod orders;
 #[path = "process/probe.rs"]
 mod probe;
+#[path = "process/proxy.rs"]
+mod proxy;
 #[path = "process/reload.rs"]
 mod reload;
 #[path = "process/reports.rs"]
@@ -70,6 +84,8 @@ mod systemd;
 mod tally;
 #[path = "process/targets.rs"]
 mod targets;
+#[path = "process/transports.rs"]
+mod transports;
 #[path = "process/versions.rs"]
 mod versions;
 #[path = "process/waiting.rs"]

@@ -5,6 +5,7 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use hickory_proto::op::Message;
 use hickory_proto::serialize::binary::BinDecodable;
@@ -13,7 +14,7 @@ use qalqan::event::Transport;
 use qalqan::limit::{Acl, Settings};
 use qalqan::list::{Format, Spec, Urls, parse};
 use qalqan::name::NameBuf;
-use qalqan::policy::{Answer, AnswerMode, AnswerSettings, ListPolicy};
+use qalqan::policy::{Answer, AnswerMode, AnswerSettings, Host, HostSettings, ListPolicy};
 use qalqan::rule::{Effect, Kind, Mode, Order, Role, RulesBuilder, Scope};
 use qalqan::set::Part;
 use qalqan::snapshot::Snapshot;
@@ -164,10 +165,16 @@ pub fn decide(data: &[u8]) {
     let parts = vec![Part::new(0, Arc::new(rules.build()))];
     let acl = Acl::new(&Settings { allow_from: vec!["127.0.0.0/8".parse().expect("a block")] });
     let snapshot = Snapshot::compile(1, vec![policy], parts, acl, UnixTime(0)).expect("one rule");
+    let told = HostSettings { cookies: true, nsid: "id".into(), version: "v".into(), ..HostSettings::default() };
+    let cookies = wire::Cookies::new(wire::Secret::new([7; 16]), None);
+    let snapshot = snapshot.with_host(&Arc::new(Host::new(&told, Some(cookies), Duration::from_secs(10))));
     let mut decider = Decider::new(Stats::default().counters(), None);
-    for (address, transport) in
-        [("127.0.0.1:1", Transport::Udp), ("127.0.0.1:1", Transport::Tcp), ("[::1]:1", Transport::Udp)]
-    {
+    for (address, transport) in [
+        ("127.0.0.1:1", Transport::Udp),
+        ("127.0.0.1:1", Transport::Tcp),
+        ("127.0.0.1:1", Transport::Dot),
+        ("[::1]:1", Transport::Udp),
+    ] {
         let peer = Peer::new(address.parse().expect("an address"), transport);
         let mut out = [0; wire::STREAM_MAX];
         let (Verdict::Reply(len) | Verdict::Resolve(len)) =

@@ -68,6 +68,9 @@ pub struct Facts {
     pub fetches: Vec<fetch::Status>,
     /// What waits.
     pub queues: Queues,
+    /// Until when the certificate shown is valid, and whether its files cannot be used as they are now; none without
+    /// encrypted listeners.
+    pub certificate: Option<(UnixTime, bool)>,
     /// UDP workers, and how many of them do not move.
     pub workers: (usize, usize),
     /// What was turned away here.

@@ -14,7 +14,7 @@ use crate::engine::Engine;
 use crate::fetch;
 use crate::hits;
 use crate::reload::{Board, Looks};
-use crate::serve::{Beats, Load};
+use crate::serve::{Beats, Certificates, Load};
 use crate::ship;
 use crate::stats::{ListTotals, Live, Stats};
 use crate::store;
@@ -52,6 +52,8 @@ pub struct Observed {
     pub fetch: fetch::Handle,
     /// What waits.
     pub load: Load,
+    /// What encrypted listeners show.
+    pub certificates: Option<Arc<Certificates>>,
     /// `[server.tcp] max_connections`.
     pub max_connections: usize,
     /// The workers' pulse.
@@ -103,7 +105,8 @@ impl Observer {
 impl Watched for Observer {
     fn facts(&self) -> Facts {
         let Observed { engine, stats, hits, live, statistics, streams, ship, .. } = &self.observed;
-        let Observed { audit, board, operators, fetch, load, max_connections, beats, .. } = &self.observed;
+        let Observed { certificates, audit, board, operators, fetch, load, max_connections, beats, .. } =
+            &self.observed;
         let upstream = engine.upstream();
         let audit = audit.status();
         let (totals, waiting) = (stats.totals(), load.read());
@@ -134,6 +137,9 @@ impl Watched for Observer {
                 misses: waiting.misses,
                 max_misses: waiting.max_misses,
             },
+            certificate: certificates
+                .as_ref()
+                .map(|certificates| (certificates.leaf().until, certificates.is_broken())),
             workers: (beats.read().len(), self.stuck().len()),
             refused: self.refused.read(),
             process: Process::read(),

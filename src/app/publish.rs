@@ -3,26 +3,29 @@
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use crate::cache::Cache;
 use crate::config::{ListSettings, Settings};
 use crate::engine::{Engine, Routes};
-use crate::event::Attribution;
+use crate::event::{Attribution, Transport};
 use crate::fetch;
 use crate::gate::Decisions;
 use crate::hits::HitLog;
 use crate::limit::{self, Acl, Doors};
-use crate::local::Local;
-use crate::policy::{Answer, ListPolicy};
+use crate::local::{self, Designated, Local};
+use crate::policy::{Answer, Host, ListPolicy};
 use crate::reload::{self, Group, Loaded, Phase, Published, Target};
+use crate::serve::Certificates;
 use crate::set::Part;
 use crate::snapshot::{Canary, Snapshot};
 use crate::stats::Stats;
 use crate::system;
 use crate::upstream::{self, Upstream};
-use crate::util::{Handover, UnixTime};
+use crate::util::{Handover, Now, UnixTime};
 
-use super::{AppError, clients};
+use super::certificates::Keeper;
+use super::{AppError, clients, host};
 
 /// The publishing side of everything that is swapped.
 pub struct Publisher {
@@ -31,12 +34,17 @@ pub struct Publisher {
     stats: Arc<Stats>,
     hits: std::sync::Weak<HitLog>,
     own: Vec<SocketAddr>,
+    /// How long idle connections are kept, whatever the settings have become.
+    idle: Duration,
+    designated: Option<Designated>,
+    host: Arc<Host>,
     upstream: upstream::Settings,
     published: Published,
     reviewer: Arc<Reviewer>,
     cache: Option<Arc<Cache>>,
     doors: Arc<Doors>,
     fetch: Option<fetch::Handle>,
+    certificates: Option<Keeper>,
 }
 
 /// Says in the log what somebody should look at in the lists; off the publish path, one at a time.
@@ -81,21 +89,28 @@ impl Publisher {
     /// Compiles the first snapshot, makes the routes, and an engine over both.
     pub fn new(
         settings: &Settings,
-        own: Vec<SocketAddr>,
+        bound: &[(Transport, SocketAddr)],
+        designated: Option<Designated>,
         loaded: &Loaded,
         now: UnixTime,
         stats: Arc<Stats>,
         hits: &Arc<HitLog>,
     ) -> Result<(Self, Arc<Engine>), Vec<AppError>> {
         let mut errors = Vec::new();
-        let local = local(settings).map_err(|error| errors.push(error)).ok();
+        // No upstream must be one of them.
+        let own: Vec<_> = bound.iter().map(|&(_, address)| address).collect();
+        let local = local(settings, designated.as_ref()).map_err(|error| errors.push(error)).ok();
+        let host =
+            host::host(settings, settings.server.tcp.idle).map_err(|error| errors.push(AppError::Cookies(error))).ok();
         let upstream = Upstream::new(&settings.upstream, &own).map_err(AppError::Upstream);
         let upstream = upstream.map_err(|error| errors.push(error)).ok();
         let doors = Arc::<Doors>::default();
         let snapshot = compile_all(1, settings, loaded, (&stats, &doors), now).map_err(|error| errors.push(error)).ok();
-        let (Some(local), Some(upstream), Some(snapshot)) = (local, upstream, snapshot) else { return Err(errors) };
+        let (Some(local), Some(host), Some(upstream), Some(snapshot)) = (local, host, upstream, snapshot) else {
+            return Err(errors);
+        };
         let published = Published { generation: 1, next_change: snapshot.next_change(now) };
-        let snapshot = Arc::new(snapshot);
+        let snapshot = Arc::new(snapshot.with_host(&host));
         announce(hits, &snapshot);
         let snapshots = Handover::new(snapshot);
         let routes = Handover::new(Routes { local, upstream: Arc::new(upstream) });
@@ -106,14 +121,34 @@ impl Publisher {
         let hits = Arc::downgrade(hits);
         let reviewer = Arc::<Reviewer>::default();
         reviewer.start(snapshots.load(), Arc::clone(&loaded.decisions));
-        let publisher =
-            Self { snapshots, routes, stats, hits, own, upstream, published, reviewer, cache, doors, fetch: None };
+        let publisher = Self {
+            snapshots,
+            routes,
+            stats,
+            hits,
+            own,
+            idle: settings.server.tcp.idle,
+            designated,
+            host,
+            upstream,
+            published,
+            reviewer,
+            cache,
+            doors,
+            fetch: None,
+            certificates: None,
+        };
         Ok((publisher, engine))
     }
 
     /// Who is told when other lists are to be fetched.
     pub fn tell_fetches(&mut self, fetch: fetch::Handle) {
         self.fetch = Some(fetch);
+    }
+
+    /// What is to be read again when its files change.
+    pub fn keep_certificates(&mut self, certificates: Arc<Certificates>) {
+        self.certificates = Some(Keeper::new(certificates));
     }
 
     /// What is in force.
@@ -158,7 +193,7 @@ impl Publisher {
                 Arc::clone(&current.upstream)
             }
         };
-        match local(settings) {
+        match local(settings, self.designated.as_ref()) {
             Ok(local) => {
                 let same = Arc::ptr_eq(&upstream, &current.upstream) && local.same_names(&current.local);
                 self.routes.publish(Arc::new(Routes { local, upstream }));
@@ -179,6 +214,11 @@ impl Target for Publisher {
         let snapshot = compile_all(self.next_generation(), settings, &loaded, (&self.stats, &self.doors), now)?;
         let Loaded { decisions, .. } = loaded;
         self.reroute(settings);
+        match host::host(settings, self.idle) {
+            Ok(host) => self.host = host,
+            Err(error) => tracing::error!("{error}; cookies and what else is told of the server stay as they were"),
+        }
+        let snapshot = snapshot.with_host(&self.host);
         if let Some(fetch) = &self.fetch {
             fetch.apply(settings.fetched());
         }
@@ -191,6 +231,12 @@ impl Target for Publisher {
         let snapshot = self.snapshots.load().at(self.next_generation(), now);
         self.swap(snapshot, now);
         self.published
+    }
+
+    fn reread(&mut self, settings: &Settings, asked: bool) {
+        if let (Some(keeper), Some(tls)) = (&mut self.certificates, &settings.server.tls) {
+            keeper.reread(tls, asked, Now::read().seconds());
+        }
     }
 
     fn tried(&self, list: &str) -> u64 {
@@ -222,16 +268,18 @@ fn addresses(upstream: &Upstream) -> Vec<SocketAddr> {
     upstream.health().into_iter().map(|server| server.address).collect()
 }
 
-/// What is wrong with local zones and upstream servers; connects to nobody.
+/// What is wrong with local zones, upstream servers and cookie secrets; connects to nobody.
 pub fn routes_errors(settings: &Settings) -> Vec<AppError> {
     let upstream = Upstream::new(&settings.upstream, &settings.server.listen).map_err(AppError::Upstream);
-    [local(settings).err(), upstream.err()].into_iter().flatten().collect()
+    let host = host::host(settings, settings.server.tcp.idle).map_err(AppError::Cookies);
+    [local(settings, None).err(), upstream.err(), host.err()].into_iter().flatten().collect()
 }
 
 /// The local zones, which leave alone what is forwarded to servers of its own.
-fn local(settings: &Settings) -> Result<Local, AppError> {
+fn local(settings: &Settings, designated: Option<&Designated>) -> Result<Local, AppError> {
     let forwarded: Vec<_> = settings.upstream.zones.iter().map(|zone| zone.name.clone()).collect();
-    Local::new(&settings.local, &forwarded).map_err(AppError::Local)
+    let local = local::Settings { designated: designated.cloned(), ..settings.local.clone() };
+    Local::new(&local, &forwarded).map_err(AppError::Local)
 }
 
 /// Settings and rules as one snapshot, and what holds for groups of clients, and for those on whom new versions of lists

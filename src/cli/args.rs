@@ -1,6 +1,7 @@
 //! The command line as clap reads it; help, completions and the man page come from here.
 
 mod audit;
+mod cert;
 mod held;
 mod lists;
 mod orders;
@@ -18,6 +19,7 @@ use clap::{Args as ArgGroup, CommandFactory, Parser, Subcommand};
 use clap_complete::Shell;
 
 pub(super) use self::audit::{AuditVerb, ExportArgs, ExportFormat, LogArg, NameArgs, VerifyArgs};
+pub(super) use self::cert::CertArgs;
 pub(super) use self::held::{DismissArgs, HeldArgs, ReleaseArgs, UndecideArgs};
 pub(super) use self::lists::{DiffArgs, ListsVerb, RollbackArgs, TrialArgs, UnpinArgs, VersionsArgs};
 pub(super) use self::orders::{OrdersArgs, OrdersVerb};
@@ -147,6 +149,9 @@ pub(super) enum Verb {
     /// Fetch lists from the web once, now
     #[command(after_help = FETCH_EXAMPLES)]
     Fetch(FetchArgs),
+    /// Make a certificate for encrypted DNS, signed by itself, for trying
+    #[command(after_help = cert::EXAMPLES)]
+    Cert(CertArgs),
     /// Say what happens to a query for a name, and on which order
     #[command(after_help = WHY_EXAMPLES)]
     Why(WhyArgs),

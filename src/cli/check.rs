@@ -1,5 +1,6 @@
 //! `check`: what configuration and lists hold, and what somebody should look at. Writes nothing.
 
+mod certificate;
 mod text;
 
 use std::collections::HashSet;
@@ -7,6 +8,7 @@ use std::time::Instant;
 
 use serde::Serialize;
 
+use self::certificate::Certificate;
 use super::args::ConfigArg;
 use super::output::{self, Progress, Style, complain};
 use super::{Exit, settings};
@@ -16,6 +18,7 @@ use crate::fetch;
 use crate::gate::Held;
 use crate::reload::{ListReport, Loaded, Loader, Review, review, size_changes};
 use crate::rule::{Order, OrderState};
+use crate::serve::TlsError;
 use crate::snapshot::Snapshot;
 use crate::stats::Stats;
 use crate::util::{Now, UnixTime};
@@ -32,6 +35,8 @@ struct Report {
     lists: Vec<ListLine>,
     /// Groups of clients.
     clients: Vec<GroupLine>,
+    /// What encrypted listeners would show.
+    certificate: Option<Certificate>,
     rejected: u64,
     /// Those whose text was kept (see [`crate::list::MAX_SHOWN`]).
     rejections: Vec<Remark>,
@@ -189,10 +194,12 @@ fn examine(settings: &Settings) -> Report {
     let started = Instant::now();
     let snapshot = app::compile(1, settings, loaded.parts.clone(), &Stats::default(), now);
     let compiled = started.elapsed();
+    let certificate = certificate::read(settings, now);
     let mut report = Report {
         config: settings.path.display().to_string(),
         verdict: Verdict::Good,
-        errors: app::routes_errors(settings).iter().flat_map(|error| split(&error.to_string())).collect(),
+        errors: cannot_start(settings, certificate.as_ref().err()),
+        certificate: certificate.ok().flatten(),
         unusable: loaded.reports.iter().flat_map(unusable).collect(),
         lists: lists(settings, &loaded),
         clients: clients(settings, &loaded),
@@ -236,6 +243,12 @@ fn examine(settings: &Settings) -> Report {
     report
 }
 
+/// What keeps a server from starting, lists apart.
+fn cannot_start(settings: &Settings, tls: Option<&TlsError>) -> Vec<String> {
+    let routes = app::routes_errors(settings);
+    routes.iter().flat_map(|error| split(&error.to_string())).chain(tls.map(ToString::to_string)).collect()
+}
+
 /// What the findings come to.
 fn verdict(report: &Report) -> Verdict {
     let look = !report.unusable.is_empty()
@@ -245,6 +258,7 @@ fn verdict(report: &Report) -> Verdict {
         || report.held.open > 0
         || !report.size_changes.is_empty()
         || !report.gate_troubles.is_empty()
+        || report.certificate.as_ref().is_some_and(|certificate| certificate.remark.is_some())
         || report.review.needs_a_look();
     match (report.errors.is_empty(), look) {
         (false, _) => Verdict::CannotStart,

@@ -9,11 +9,12 @@ use std::time::Duration;
 use super::clients;
 use super::reader::{Limits, Table};
 use super::values::{self, ValueError};
-use super::{OrdersSettings, ReloadSettings};
+use super::{OrdersSettings, ReloadSettings, host};
 use crate::hits::Clients;
+use crate::local::Canary;
 use crate::name::Name;
 use crate::upstream::{Server, ZoneSettings};
-use crate::{cache, history, hits, limit, local, serve, upstream};
+use crate::{cache, history, hits, limit, local, policy, serve, upstream};
 
 /// Seconds as a duration, for the constants below.
 const fn secs(seconds: u64) -> Duration {
@@ -101,8 +102,8 @@ const RESCAN: Limits<Duration> = Limits { default: secs(30), min: secs(1), max: 
 /// `warn`: a working day before, for courts give two.
 const WARN: Limits<Duration> = Limits { default: secs(12 * 3600), min: secs(0), max: secs(90 * 86_400) };
 
-/// `[server]`, its access list apart.
-pub(super) fn server(mut table: Table<'_>, folder: &Path) -> (serve::Settings, limit::Settings) {
+/// `[server]`, its access list and what it tells clients apart; `[tls]` is added later.
+pub(super) fn server(mut table: Table<'_>, folder: &Path) -> (serve::Settings, limit::Settings, policy::HostSettings) {
     let listen = table.texts("listen", 1..=MAX_LISTEN, values::listen);
     let listen = listen.unwrap_or_else(|| LISTEN.iter().filter_map(|text| values::listen(text).ok()).collect());
     let allow_from = table.field("allow_from").map(|field| clients::blocks(&field, 1..=clients::MAX_BLOCKS));
@@ -111,9 +112,12 @@ pub(super) fn server(mut table: Table<'_>, folder: &Path) -> (serve::Settings, l
     let workers = table.count("workers", WORKERS);
     let pin = table.flag("pin", false);
     let ready_file = table.text("ready_file", optional_path(folder)).flatten();
+    let proxy_from = table.texts("proxy_from", 0..=MAX_ALLOW_FROM, str::parse::<Cidr>).unwrap_or_default();
     let tcp = tcp(table.table("tcp"));
+    let host = host::read(&mut table, folder);
     table.finish();
-    (serve::Settings { listen, workers, pin, ready_file, tcp }, limit::Settings { allow_from })
+    let server = serve::Settings { listen, workers, pin, ready_file, proxy_from, tcp, tls: None };
+    (server, limit::Settings { allow_from }, host)
 }
 
 /// `[server.tcp]`
@@ -179,6 +183,8 @@ pub(super) fn local(top: &mut Table<'_>, folder: &Path) -> local::Settings {
     let hosts = hosts(&table.table("hosts"));
     let special_use = table.flag("special_use", true);
     let empty_zones = table.flag("empty_zones", true);
+    let discovery = table.flag("discovery", true);
+    let canaries = table.field("canary").map(|field| field.read_all(0..=Canary::ALL.len(), canary)).unwrap_or_default();
     table.finish();
     let mut zones: Vec<local::ZoneFile> = Vec::new();
     for mut zone in top.tables("zone", MAX_ZONES) {
@@ -189,7 +195,7 @@ pub(super) fn local(top: &mut Table<'_>, folder: &Path) -> local::Settings {
             zones.push(local::ZoneFile { name, file: folder.join(file) });
         }
     }
-    local::Settings { hosts, special_use, empty_zones, zones }
+    local::Settings { hosts, special_use, empty_zones, zones, discovery, designated: None, canaries }
 }
 
 /// `[local.hosts]`: each key is a name, each value its addresses.
@@ -260,8 +266,13 @@ pub(super) fn orders(mut table: Table<'_>) -> OrdersSettings {
     settings
 }
 
+/// A word of `canary`.
+fn canary(text: &str) -> Result<Canary, ValueError> {
+    Canary::ALL.into_iter().find(|canary| canary.as_str() == text).ok_or(ValueError::Canary)
+}
+
 /// A path relative to `folder`, or the empty text for none.
-fn optional_path(folder: &Path) -> impl Fn(&str) -> Result<Option<PathBuf>, ValueError> {
+pub(super) fn optional_path(folder: &Path) -> impl Fn(&str) -> Result<Option<PathBuf>, ValueError> {
     move |text| if text.is_empty() { Ok(None) } else { values::path(text).map(|path| Some(folder.join(path))) }
 }
 

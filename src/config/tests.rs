@@ -19,7 +19,7 @@ const SHIPPED: &str = include_str!("../../config.toml");
 const DOCUMENTED: &str = include_str!("../../docs/configuration.md");
 
 /// Settings of a text that must be good.
-fn good(text: &str) -> Settings {
+pub(super) fn good(text: &str) -> Settings {
     match parse(text, Path::new("etc/config.toml")) {
         Ok(settings) => settings,
         Err(problems) => panic!("{problems}"),
@@ -27,7 +27,7 @@ fn good(text: &str) -> Settings {
 }
 
 /// Problems of a text that must be bad, without the file's name.
-fn bad(text: &str) -> Vec<String> {
+pub(super) fn bad(text: &str) -> Vec<String> {
     let problems = parse(text, Path::new("c")).expect_err("this must not be accepted");
     problems.shown().iter().map(|p| format!("{}:{}: {}", p.line, p.column, p.message)).collect()
 }
@@ -181,10 +181,10 @@ fn all_problems_are_told_at_once_with_their_place() {
         found,
         [
             "1:1: unknown key \"state_dri\"; perhaps \"state_dir\" is meant; known are: state_dir, start_without_lists, \
-             server, upstream, cache, local, zone, answer, gate, list, clients, hits, stats, stream, history, reload, orders, \
+             server, tls, upstream, cache, local, zone, answer, gate, list, clients, hits, stats, stream, history, reload, orders, \
              admin",
             "3:1: unknown key \"lsiten\" in [server]; perhaps \"listen\" is meant; known are: listen, allow_from, workers, \
-             pin, ready_file, tcp",
+             pin, ready_file, proxy_from, tcp, cookies, require_cookies, cookie_secret_file, nsid, identity, version",
             "4:11: [server] workers = \"4\": expected a whole number, found a text",
             "5:29: [server] allow_from = \"10.0.0.1/8\": bits are set behind the prefix",
             "7:8: [answer] mode = \"sinkhol\": not known; perhaps \"sinkhole\" is meant; choices are \"sinkhole\", \
@@ -194,7 +194,7 @@ fn all_problems_are_told_at_once_with_their_place() {
             "10:11: [upstream] timeout = \"2x\": not a duration; write a whole number and a unit: 500ms, 2s, 5m, 1h, 7d",
             "11:11: [upstream] servers = […]: at least 1 is needed",
             "12:2: unknown section \"cash\"; perhaps \"cache\" is meant; known are: state_dir, \
-             start_without_lists, server, upstream, cache, local, zone, answer, gate, list, clients, hits, stats, stream, history, reload, orders, \
+             start_without_lists, server, tls, upstream, cache, local, zone, answer, gate, list, clients, hits, stats, stream, history, reload, orders, \
              admin",
             "15:10: [reload] rescan = \"1ms\": must be from 1s to 1d",
             "16:9: [reload] quiet = 5: expected a text in quotes, found a whole number",
@@ -261,6 +261,9 @@ fn mistakes_have_texts_that_help() {
         ("[local.hosts]\n\"a b\" = [\"10.0.0.1\"]", "2:9", "not a domain name"),
         ("[local.hosts]\n\"a.lan\" = [\"10.0.0\"]", "2:12", "not an address"),
         ("[local.hosts]\n\"a.lan\" = [\"10.0.0.1\"]\n\"A.lan\" = [\"10.0.0.1\"]", "", "stands here twice"),
+        ("[server]\ncookies = false\nrequire_cookies = true", "1:1", "`require_cookies` demands"),
+        ("[server]\nnsid = \"a\\u0000\"", "2:8", "control characters"),
+        ("[local]\ncanary = [\"firefox\", \"chrome\"]", "2:22", "choices are \"firefox\", \"icloud\""),
         ("[answer]\nmode = \"cname\"", "1:1", "needs a target"),
         ("[answer]\nttl = \"500ms\"", "1:1", "whole seconds"),
         ("[answer]\nede = 65536", "2:7", "must be from 0 to 65535"),

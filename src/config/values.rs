@@ -47,8 +47,12 @@ pub(super) enum ValueError {
     Word,
     /// A list's name that would be a nuisance in commands and logs.
     ListName,
+    /// No client that is known to ask for a canary name.
+    Canary,
     /// Control characters.
     Control,
+    /// Not the path of a URL.
+    UrlPath,
     /// Longer than this many bytes.
     TooLong(usize),
 }
@@ -82,7 +86,9 @@ impl fmt::Display for ValueError {
             Self::Url => f.write_str("a file or a folder is needed, not a URL"),
             Self::Word => f.write_str("a name has 1 to 64 of a-z, A-Z, 0-9, `-`, `_` and `.`"),
             Self::ListName => f.write_str("a name has 1 to 64 letters, digits, `-`, `_` or `.`"),
+            Self::Canary => f.write_str("not known; choices are \"firefox\", \"icloud\""),
             Self::Control => f.write_str("control characters are not allowed here"),
+            Self::UrlPath => f.write_str("not the path of a URL; write it like /dns-query (at most 200 letters)"),
             Self::TooLong(most) => write!(f, "longer than {most} bytes"),
         }
     }

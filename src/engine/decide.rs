@@ -16,7 +16,7 @@ use crate::set::Match;
 use crate::snapshot::{Policy, Snapshot};
 use crate::stats::{Counter, Counters};
 use crate::util::Now;
-use crate::wire::{self, CLASS_IN, Ede, Invalid, Opt, Query, Writer, ede, rcode};
+use crate::wire::{self, CLASS_IN, Ede, Extras, Invalid, Opt, Query, Writer, ede, rcode};
 
 use super::refresh::Wanted;
 use super::targets::{self, Targets};
@@ -89,6 +89,8 @@ struct Found<'a> {
 #[derive(Clone, Debug)]
 pub struct Decider {
     pub(super) name: NameBuf,
+    /// Options that the answer to the message looked at last brings along.
+    pub(super) extras: Extras,
     counters: Counters,
     hits: Option<HitSender>,
     cache: Option<(Arc<Cache>, mpsc::Sender<Wanted>)>,
@@ -97,7 +99,7 @@ pub struct Decider {
 impl Decider {
     /// With these counters; `hits` is the way to the hit log, if there is one.
     pub fn new(counters: Counters, hits: Option<HitSender>) -> Self {
-        Self { name: NameBuf::new(), counters, hits, cache: None }
+        Self { name: NameBuf::new(), extras: Extras::default(), counters, hits, cache: None }
     }
 
     /// Answers from this cache too; what should be asked for again is said to `refresh`.
@@ -117,6 +119,15 @@ impl Decider {
         if let Some(group) = policy.group() {
             self.counters.group_asked(group.slot);
         }
+        let verdict = self.verdict(policy, message, peer, now, out);
+        if let (false, Verdict::Reply(len) | Verdict::Resolve(len)) = (self.extras.is_empty(), verdict) {
+            self.extras.fill(out.get_mut(..len).unwrap_or_default());
+        }
+        verdict
+    }
+
+    /// The same, but for the options that the answer brings along.
+    fn verdict(&mut self, policy: Policy<'_>, message: &[u8], peer: Peer, now: Now, out: &mut [u8]) -> Verdict {
         match self.look(policy, message, peer, Some(now), out) {
             Look::Reply(len) => self.reply(peer, out, len),
             Look::Refuse(len, rcode) => {
@@ -187,7 +198,7 @@ impl Decider {
         now: Option<Now>,
         out: &mut [u8],
     ) -> Look<'a> {
-        let query = match self.admit(policy.snapshot(), message, peer, out) {
+        let query = match self.admit(policy.snapshot(), message, peer, now, out) {
             Ok(query) => query,
             Err(look) => return look,
         };
@@ -300,9 +311,17 @@ impl Decider {
         snapshot: &Snapshot,
         message: &[u8],
         peer: Peer,
+        now: Option<Now>,
         out: &mut [u8],
     ) -> Result<Query, Look<'static>> {
-        let parsed = wire::parse(message, &mut self.name);
+        let mut parsed = wire::parse(message, &mut self.name);
+        self.extras.clear();
+        let mut standing = None;
+        if let Ok(query) | Err(Invalid::Answer { query, .. }) = &mut parsed
+            && query.edns.is_some_and(|edns| edns.asks.any)
+        {
+            standing = self.dress(snapshot, message, query, peer, now);
+        }
         if parsed != Err(Invalid::Silent) && !snapshot.acl().allows(peer.address.ip()) {
             let (Ok(query) | Err(Invalid::Answer { query, .. })) = parsed else { return Err(Look::Drop) };
             self.count(Counter::NotAllowed);
@@ -311,17 +330,9 @@ impl Decider {
             return Err(Look::Refuse(len, rcode::REFUSED));
         }
         match parsed {
-            Ok(query) if query.qclass == CLASS_IN => Ok(query),
-            Ok(query) => {
-                self.count(Counter::NotServed);
-                let why = Ede { code: ede::NOT_SUPPORTED, text: b"class" };
-                let len = plain(message, &query, peer, rcode::REFUSED, Some(why), out);
-                Err(Look::Refuse(len, rcode::REFUSED))
-            }
-            Err(Invalid::Answer { rcode, query }) => {
-                self.count(Counter::Invalid);
-                Err(Look::Refuse(plain(message, &query, peer, rcode, None, out), rcode))
-            }
+            Ok(query) if query.qclass == CLASS_IN && standing.is_none() => Ok(query),
+            Ok(query) => self.unusual(snapshot, message, query, peer, standing, out),
+            Err(Invalid::Answer { rcode, query }) => Err(self.invalid(snapshot, message, &query, peer, rcode, out)),
             Err(Invalid::Silent) => {
                 self.count(Counter::Ignored);
                 Err(Look::Drop)

@@ -6,6 +6,7 @@ use tokio::time::timeout;
 
 use crate::cache::{Age, Asked, Key};
 use crate::event::AnswerKind;
+use crate::local::Taken;
 use crate::name::{Name, NameBuf};
 use crate::policy::{self, Respond, respond};
 use crate::rule::CnameTarget;
@@ -23,6 +24,8 @@ use super::{Engine, Routes};
 
 /// Seconds a synthesized answer to ANY lives (RFC 8482 section 4.2).
 const ANY_TTL: u32 = 3600;
+/// Octets that padding may add to an answer.
+const PADDING: usize = 512;
 /// `"RFC8482" ""` as HINFO rdata.
 const ANY_HINFO: &[u8] = b"\x07RFC8482\0";
 
@@ -43,7 +46,9 @@ impl Engine {
         peer: Peer,
         decider: &mut Decider,
     ) -> Option<Vec<u8>> {
-        let mut task = Task { message, peer, decider, out: vec![0; wire::UDP_EDNS] };
+        // Padding makes a whole block of any answer.
+        let room = wire::UDP_EDNS + if peer.transport.is_encrypted() { PADDING } else { 0 };
+        let mut task = Task { message, peer, decider, out: vec![0; room] };
         let policy = snapshot.of(peer.address.ip(), peer.door);
         // What was found is counted already; this look only finds the way again.
         match task.decider.look(policy, message, peer, None, &mut task.out) {
@@ -63,10 +68,10 @@ impl Engine {
         // Before the routes: what was asked for on routes that are replaced meanwhile is not kept.
         let epoch = self.cache.as_ref().map_or(0, |cache| cache.epoch());
         let routes = self.routes.load();
-        if routes.local.covers(&task.decider.name) {
+        if let Some(taken) = routes.local.takes(&task.decider.name, query, excepted) {
             let answer = routes.local.answer(task.message, task.peer.address, task.peer.transport);
             let answer = Box::pin(answer).await?;
-            task.decider.count(Counter::Local);
+            task.decider.count(if taken == Taken::Canary { Counter::Canary } else { Counter::Local });
             return Some(task.relay(query, &answer));
         }
         let name = task.decider.name.to_name();
@@ -296,7 +301,7 @@ impl Task<'_> {
 
     /// Makes room for an answer with our question instead of theirs, and our OPT with their extended errors.
     fn room_for(&mut self, answer: &[u8]) {
-        self.out.resize((answer.len() + 1024).clamp(wire::UDP_EDNS, wire::STREAM_MAX), 0);
+        self.out.resize((answer.len() + 1024 + PADDING).clamp(wire::UDP_EDNS, wire::STREAM_MAX), 0);
     }
 
     /// Passes an answer on.
@@ -330,10 +335,11 @@ impl Task<'_> {
         self.done(len)
     }
 
-    /// The first `len` octets of the buffer.
+    /// The first `len` octets of the buffer, with the options that the answer brings along.
     fn done(&mut self, len: usize) -> Vec<u8> {
         let mut out = std::mem::take(&mut self.out);
         out.truncate(len);
+        self.decider.extras.fill(&mut out);
         out
     }
 }

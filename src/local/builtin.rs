@@ -21,7 +21,8 @@ pub(super) enum Data {
     Text(&'static str),
 }
 
-/// Special-use names. `example` and its kin are not here: resolvers are to forward them (RFC 6761 section 6.5).
+/// Special-use names. `example` and its kin are not here: resolvers are to forward them (RFC 6761 section 6.5); nor is
+/// `ipv4only.arpa`, which only who translates addresses answers itself (RFC 8880 section 7.1).
 pub(super) const SPECIAL_USE: &[Builtin] = &[
     // RFC 6761 section 6.3: the loopback addresses, for everything below too.
     Builtin {
@@ -38,6 +39,10 @@ pub(super) const SPECIAL_USE: &[Builtin] = &[
     empty("alt"),
     // RFC 8375
     empty("home.arpa"),
+    // RFC 9665
+    empty("service.arpa"),
+    // RFC 6762 section 22.1: multicast DNS; whoever asks here has no resolver library that knows it.
+    empty("local"),
     // RFC 9462 section 6.4: never forwarded, and NODATA for `_dns` while no encrypted service is announced. The text
     // makes the name exist.
     Builtin { apex: "resolver.arpa", records: &[("_dns", Data::Text("no encrypted resolver announced"))] },
@@ -66,7 +71,13 @@ pub(super) const EMPTY_REVERSE: &[Builtin] = &[
     empty("a.e.f.ip6.arpa"),
     empty("b.e.f.ip6.arpa"),
     empty("8.b.d.0.1.0.0.2.ip6.arpa"),
+    // RFC 9637: more addresses for documents.
+    empty("0.f.f.f.3.ip6.arpa"),
 ];
+
+/// Zones of which the parent zone has to prove that they are not signed: a question for DS is forwarded for who validates
+/// (RFC 8375 section 4, RFC 9665 section 10).
+pub(super) const PARENT_PROVES: [&str; 2] = ["home.arpa", "service.arpa"];
 
 /// The runs of empty reverse zones: 172.16.0.0/12 and 100.64.0.0/10.
 pub(super) fn empty_runs() -> impl Iterator<Item = String> {

@@ -6,9 +6,19 @@ use proptest::prelude::*;
 
 use super::*;
 
+mod names;
+
 /// Nothing but what the operator gives.
 fn bare() -> Settings {
-    Settings { hosts: Vec::new(), special_use: false, empty_zones: false, zones: Vec::new() }
+    Settings {
+        hosts: Vec::new(),
+        special_use: false,
+        empty_zones: false,
+        zones: Vec::new(),
+        discovery: true,
+        designated: None,
+        canaries: Vec::new(),
+    }
 }
 
 /// The defaults.

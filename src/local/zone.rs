@@ -7,7 +7,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::path::Path;
 use std::sync::Arc;
 
-use hickory_proto::rr::rdata::{A, AAAA, NS, PTR, SOA, TXT};
+use hickory_proto::rr::rdata::{A, AAAA, NS, PTR, SOA, SVCB, TXT};
 use hickory_proto::rr::{LowerName, Name as ProtoName, RData, RecordSet, RecordType, RrKey};
 use hickory_proto::serialize::binary::{BinDecodable, BinDecoder};
 use hickory_proto::serialize::txt::Parser;
@@ -21,7 +21,7 @@ use crate::name::Name;
 /// TTL of records made here, and of negative answers of zones made here (RFC 6303 section 3).
 const TTL: u32 = 10_800;
 /// TTL of own names: they change when the operator changes them.
-const HOST_TTL: u32 = 300;
+pub(super) const HOST_TTL: u32 = 300;
 /// A larger zone file is refused.
 const MAX_FILE: u64 = 64 << 20;
 
@@ -34,11 +34,21 @@ pub(super) struct Zone {
 impl Zone {
     /// SOA and NS only, as RFC 6303 section 3 wants them.
     pub(super) fn empty(apex: &Name) -> Self {
+        Self::nothing(apex, TTL)
+    }
+
+    /// The same for a name whose answer may be another tomorrow.
+    pub(super) fn canary(apex: &Name) -> Self {
+        Self::nothing(apex, HOST_TTL)
+    }
+
+    /// A zone of nothing, which may be remembered for so long.
+    fn nothing(apex: &Name, ttl: u32) -> Self {
         let owner = proto(apex);
         let contact = ProtoName::from_ascii("nobody.invalid.").unwrap_or_default();
         let mut zone = Self { apex: apex.clone(), records: BTreeMap::new() };
-        zone.add(owner.clone(), TTL, RData::SOA(SOA::new(owner.clone(), contact, 1, 3_600, 1_200, 604_800, 10_800)));
-        zone.add(owner.clone(), TTL, RData::NS(NS(owner)));
+        zone.add(owner.clone(), ttl, RData::SOA(SOA::new(owner.clone(), contact, 1, 3_600, 1_200, 604_800, ttl)));
+        zone.add(owner.clone(), ttl, RData::NS(NS(owner)));
         zone
     }
 
@@ -102,6 +112,15 @@ impl Zone {
             IpAddr::V6(v6) => RData::AAAA(AAAA(v6)),
         };
         self.add(proto(name), HOST_TTL, data);
+    }
+
+    /// Adds ways to this server under `owner`; texts there were in place of them.
+    pub(super) fn announce(&mut self, owner: &Name, services: &[SVCB]) {
+        let owner = proto(owner);
+        self.records.remove(&RrKey::new(LowerName::new(&owner), RecordType::TXT));
+        for service in services {
+            self.add(owner.clone(), HOST_TTL, RData::SVCB(service.clone()));
+        }
     }
 
     /// Adds the name of an own address.

@@ -48,6 +48,10 @@ pub trait Target: Send + 'static {
     /// Lets order dates act on the set in force. Called off the runtime.
     fn advance(&mut self, now: UnixTime) -> Published;
 
+    /// Reads again what is beside the lists (certificates); somebody `asked` for it, or a look is due. Called off the
+    /// runtime.
+    fn reread(&mut self, _settings: &Settings, _asked: bool) {}
+
     /// Hits so far of the versions of a list that only some clients had.
     fn tried(&self, _list: &str) -> u64 {
         0
@@ -347,6 +351,7 @@ impl<T: Target> Work<T> {
             }
             None => false,
         };
+        self.target.reread(&self.settings, asked);
         // What was heard has been waited for. A writer that never stops must not hold up the other lists.
         let quiet = self.settings.reload.quiet;
         self.loader.set_quiet(quiet, if asked { quiet * 4 } else { Duration::ZERO });
@@ -483,6 +488,9 @@ impl<T: Target> Work<T> {
         let clients = self.settings.clients.iter().filter_map(|group| group.from_file.as_ref());
         let beside = beside.into_iter().flatten().chain(clients.map(|file| file.path.as_path()));
         let mut paths: Vec<PathBuf> = sources.chain(beside).map(absolute).collect();
+        if let Some(tls) = &self.settings.server.tls {
+            paths.extend([&tls.certificate, &tls.key].map(|path| absolute(path)));
+        }
         let signed = self.settings.lists.iter().filter(|list| list.spec.public_key.is_some());
         paths.extend(signed.map(|list| absolute(&signature::beside(&list.spec.source))));
         self.watch.arm(paths.iter().map(PathBuf::as_path));

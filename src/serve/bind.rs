@@ -3,12 +3,12 @@
 use std::collections::BTreeMap;
 use std::fmt;
 use std::io;
-use std::net::{SocketAddr, TcpListener};
+use std::net::{SocketAddr, TcpListener, UdpSocket as StdUdpSocket};
 
 use crate::event::Transport;
-use crate::net::{Passed, UdpSocket, listen_tcp};
+use crate::net::{Passed, UdpSocket, bind_udp, listen_tcp};
 
-use super::Settings;
+use super::{Settings, TlsSettings};
 
 /// How often another port is tried when port 0 was asked for and UDP has no luck with TCP's choice.
 const PORT_TRIES: usize = 50;
@@ -20,8 +20,19 @@ pub struct Bound {
     pub(super) udp: Vec<Vec<UdpSocket>>,
     /// The TCP listeners.
     pub(super) tcp: Vec<TcpListener>,
+    /// The encrypted ones.
+    pub(super) encrypted: Encrypted,
     /// Every address, with the port it got.
     pub(super) addresses: Vec<(Transport, SocketAddr)>,
+}
+
+/// Sockets of encrypted transports.
+#[derive(Debug, Default)]
+pub(super) struct Encrypted {
+    pub dot: Vec<TcpListener>,
+    pub doh: Vec<TcpListener>,
+    pub doh3: Vec<StdUdpSocket>,
+    pub doq: Vec<StdUdpSocket>,
 }
 
 /// An address that cannot be served.
@@ -29,7 +40,7 @@ pub struct Bound {
 pub struct BindError {
     /// Which.
     pub address: SocketAddr,
-    /// UDP or TCP.
+    /// What was to be spoken there.
     pub transport: Transport,
     /// What the system said.
     pub error: io::Error,
@@ -38,19 +49,24 @@ pub struct BindError {
 impl fmt::Display for BindError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { address, transport, error } = self;
+        let key = match transport {
+            Transport::Udp | Transport::Tcp => "[server] listen".to_owned(),
+            encrypted => format!("[tls] {}", encrypted.as_str()),
+        };
         let transport = transport.as_str().to_uppercase();
         write!(f, "cannot listen on {address} ({transport}): {error}")?;
         match error.kind() {
             io::ErrorKind::AddrInUse => write!(
                 f,
-                "; another program has it (`ss -lnp 'sport = :{}'` shows which): stop it, or change [server] listen",
+                "; another program has it (`ss -lnp 'sport = :{}'` shows which): stop it, or change {key}",
                 address.port()
             ),
-            io::ErrorKind::PermissionDenied => f.write_str(
-                "; ports below 1024 need CAP_NET_BIND_SERVICE (the systemd unit has it), or take a higher port in [server] listen",
+            io::ErrorKind::PermissionDenied => write!(
+                f,
+                "; ports below 1024 need CAP_NET_BIND_SERVICE (the systemd unit has it), or take a higher port in {key}"
             ),
             io::ErrorKind::AddrNotAvailable => {
-                f.write_str("; no interface of this machine has this address: change [server] listen")
+                write!(f, "; no interface of this machine has this address: change {key}")
             }
             _ => Ok(()),
         }
@@ -61,7 +77,7 @@ impl std::error::Error for BindError {}
 
 impl Bound {
     /// Binds every address in `settings`, for UDP once a worker and for TCP; or takes the sockets that
-    /// the service manager `passed` in instead, if there are any.
+    /// the service manager `passed` in instead, if there are any. Those of `[tls]` are always bound here.
     ///
     /// # Errors
     /// All addresses that could not be bound.
@@ -70,7 +86,8 @@ impl Bound {
             0 => std::thread::available_parallelism().map_or(1, usize::from),
             count => count,
         };
-        let mut bound = Self { udp: Vec::new(), tcp: Vec::new(), addresses: Vec::new() };
+        let mut bound =
+            Self { udp: Vec::new(), tcp: Vec::new(), encrypted: Encrypted::default(), addresses: Vec::new() };
         bound.udp.resize_with(workers, Vec::new);
         let mut errors = Vec::new();
         if passed.is_empty() {
@@ -86,7 +103,26 @@ impl Bound {
                 }
             }
         }
+        if let Some(tls) = &settings.tls {
+            bound.encrypted(tls, &mut errors);
+        }
         if errors.is_empty() { Ok(bound) } else { Err(errors) }
+    }
+
+    /// The addresses of `[tls]`; what cannot be bound is added to `errors`.
+    fn encrypted(&mut self, settings: &TlsSettings, errors: &mut Vec<BindError>) {
+        let Encrypted { dot, doh, doh3, doq } = &mut self.encrypted;
+        let addresses = &mut self.addresses;
+        let streams = [(Transport::Dot, &settings.dot, dot), (Transport::Doh, &settings.doh, doh)];
+        for (transport, wanted, bound) in streams {
+            let bind = |address| listen_tcp(address).and_then(|socket| Ok((socket.local_addr()?, socket)));
+            bind_all(transport, wanted, bound, bind, addresses, errors);
+        }
+        let datagrams = [(Transport::Doh3, &settings.doh3, doh3), (Transport::Doq, &settings.doq, doq)];
+        for (transport, wanted, bound) in datagrams {
+            let bind = |address| bind_udp(address).and_then(|socket| Ok((socket.local_addr()?, socket)));
+            bind_all(transport, wanted, bound, bind, addresses, errors);
+        }
     }
 
     /// One configured address, with the same port for both transports.
@@ -133,9 +169,9 @@ impl Bound {
         Ok(())
     }
 
-    /// Our own addresses: no upstream must be one of them.
-    pub fn socket_addresses(&self) -> Vec<SocketAddr> {
-        self.addresses.iter().map(|&(_, address)| address).collect()
+    /// Every address, and what is spoken there.
+    pub fn addresses(&self) -> &[(Transport, SocketAddr)] {
+        &self.addresses
     }
 
     /// The addresses by transport, for one line of log.
@@ -147,5 +183,25 @@ impl Bound {
         let shown: Vec<_> =
             by_address.iter().map(|(address, transports)| format!("{address} ({})", transports.join(", "))).collect();
         shown.join(", ")
+    }
+}
+
+/// Binds the addresses of one transport.
+fn bind_all<S>(
+    transport: Transport,
+    wanted: &[SocketAddr],
+    bound: &mut Vec<S>,
+    bind: impl Fn(SocketAddr) -> io::Result<(SocketAddr, S)>,
+    addresses: &mut Vec<(Transport, SocketAddr)>,
+    errors: &mut Vec<BindError>,
+) {
+    for &address in wanted {
+        match bind(address) {
+            Ok((got, socket)) => {
+                addresses.push((transport, got));
+                bound.push(socket);
+            }
+            Err(error) => errors.push(BindError { address, transport, error }),
+        }
     }
 }

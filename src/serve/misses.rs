@@ -7,6 +7,7 @@
 use std::future::poll_fn;
 use std::io;
 use std::mem;
+use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Poll, Waker};
 use std::thread::JoinHandle;
@@ -37,6 +38,8 @@ pub struct Miss {
     pub peer: Peer,
     /// Where the answer goes out.
     pub socket: Arc<UdpSocket>,
+    /// Where it goes: to the client, or to the front end that asked for it.
+    pub to: SocketAddr,
     /// The address it goes out from.
     pub source: Option<Source>,
 }
@@ -98,10 +101,10 @@ async fn dispatch(engine: Arc<Engine>, mut receiver: mpsc::Receiver<Miss>) {
             let mut decider = decider.clone();
             tokio::spawn(async move {
                 let _place = place;
-                let Miss { snapshot, message, peer, socket, source } = miss;
+                let Miss { snapshot, message, peer, socket, to, source } = miss;
                 if let Some(bytes) = engine.resolve(&snapshot, &message, peer, &mut decider).await {
                     decider.answered(peer, &bytes);
-                    answers.put(Answer { bytes, peer, socket, source });
+                    answers.put(Answer { bytes, socket, to, source });
                 }
             });
         }
@@ -113,8 +116,8 @@ async fn dispatch(engine: Arc<Engine>, mut receiver: mpsc::Receiver<Miss>) {
 /// An answer to be sent.
 struct Answer {
     bytes: Vec<u8>,
-    peer: Peer,
     socket: Arc<UdpSocket>,
+    to: SocketAddr,
     source: Option<Source>,
 }
 
@@ -148,11 +151,11 @@ impl Answers {
         mem::swap(&mut self.lock().answers, answers);
         let mut failed = |_, _| decider.count(Counter::SendFailed);
         let mut last: Option<Arc<UdpSocket>> = None;
-        for Answer { bytes, peer, socket, source } in answers.drain(..) {
+        for Answer { bytes, socket, to, source } in answers.drain(..) {
             if let Some(other) = last.take_if(|last| outbox.is_full() || !Arc::ptr_eq(last, &socket)) {
                 outbox.send(&*other, &mut failed);
             }
-            if !outbox.push(&bytes, Some((peer.address, source))) {
+            if !outbox.push(&bytes, Some((to, source))) {
                 decider.count(Counter::SendFailed);
             }
             last.get_or_insert(socket);

@@ -9,12 +9,14 @@ use tokio::runtime::Handle;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 
 use crate::engine::{Decider, Engine, Peer, Verdict};
+use crate::limit::Door;
 use crate::snapshot::Snapshot;
 use crate::stats::Counter;
 use crate::util::{Now, Throttle};
 use crate::wire::STREAM_MAX;
 
-use super::TcpSettings;
+use super::proxy::FrontEnds;
+use super::{Settings, TcpSettings};
 
 thread_local! {
     /// Room for the longest answer, one a runtime thread: idle connections hold no such buffer.
@@ -32,6 +34,8 @@ pub(super) struct Shared {
     pub decider: Decider,
     /// The limits.
     pub settings: TcpSettings,
+    /// Who says for whom it asks.
+    pub front_ends: FrontEnds,
     /// True once nothing is taken any more.
     pub stopped: watch::Receiver<bool>,
     places: Arc<Semaphore>,
@@ -43,6 +47,12 @@ pub(super) struct Shared {
 #[derive(Debug)]
 pub(super) struct Place {
     _place: OwnedSemaphorePermit,
+    _seat: Seat,
+}
+
+/// One of the connections a client may have, given back on drop.
+#[derive(Debug)]
+pub(super) struct Seat {
     shared: Arc<Shared>,
     ip: IpAddr,
 }
@@ -52,16 +62,17 @@ impl Shared {
     pub fn new(
         engine: &Arc<Engine>,
         upstreams: &Handle,
-        settings: &TcpSettings,
+        settings: &Settings,
         stopped: &watch::Receiver<bool>,
     ) -> Arc<Self> {
         Arc::new(Self {
             engine: Arc::clone(engine),
             upstreams: upstreams.clone(),
             decider: engine.decider(),
-            settings: settings.clone(),
+            settings: settings.tcp.clone(),
+            front_ends: FrontEnds::new(&settings.proxy_from),
             stopped: stopped.clone(),
-            places: Arc::new(Semaphore::new(settings.max_connections)),
+            places: Arc::new(Semaphore::new(settings.tcp.max_connections)),
             clients: Mutex::default(),
             trouble: Throttle::new(10_000),
         })
@@ -69,17 +80,39 @@ impl Shared {
 
     /// A place for a connection of this client, if there is one; a refusal is counted and said.
     pub fn enter(self: &Arc<Self>, client: IpAddr) -> Option<Place> {
+        self.seat(client)?.enter()
+    }
+
+    /// The first half of [`Self::enter`], for a connection that cannot ask yet.
+    pub fn seat(self: &Arc<Self>, client: IpAddr) -> Option<Seat> {
         let ip = client.to_canonical();
-        let limit = match Arc::clone(&self.places).try_acquire_owned() {
-            Err(_) => "max_connections",
-            Ok(_place) if self.one_more(ip) => return Some(Place { _place, shared: Arc::clone(self), ip }),
-            Ok(_) => "max_per_client",
-        };
+        if self.places.available_permits() == 0 {
+            self.refused("max_connections");
+        } else if self.one_more(ip) {
+            return Some(Seat { shared: Arc::clone(self), ip });
+        } else {
+            self.refused("max_per_client");
+        }
+        None
+    }
+
+    /// A connection is closed for a limit.
+    fn refused(&self, limit: &str) {
         self.decider.count(Counter::ConnectionRefused);
         if let Some(held) = self.trouble.pass(Now::read()) {
             tracing::warn!(limit, held, "connection closed: [server.tcp] limit reached");
         }
-        None
+    }
+
+    /// Who asked, by the server's name that it gave in the TLS handshake: its first label may be a door.
+    pub fn named(&self, peer: Peer, server_name: Option<&str>) -> Peer {
+        self.through(peer, server_name.map(|name| name.split_once('.').map_or(name, |(first, _)| first)))
+    }
+
+    /// Who asked, through the door of this name, if it is one.
+    pub fn through(&self, peer: Peer, door: Option<&str>) -> Peer {
+        let door = door.map_or(Door::default(), |name| self.engine.doors().find(name));
+        if door == Door::default() { peer } else { peer.through(door) }
     }
 
     /// The places for connections.
@@ -87,43 +120,20 @@ impl Shared {
         Arc::clone(&self.places)
     }
 
-    /// What to do with a message, and the answer, with `front` octets free before it.
-    pub fn decide(
+    /// What to do with a message; `take` gets the answer too, if there is one.
+    pub fn decided<T>(
         &self,
         decider: &mut Decider,
         snapshot: &Snapshot,
         message: &[u8],
         peer: Peer,
-        front: usize,
-    ) -> (Verdict, Vec<u8>) {
+        take: impl FnOnce(Verdict, Option<&[u8]>) -> T,
+    ) -> T {
         OUT.with_borrow_mut(|out| {
             let verdict = decider.decide(snapshot, message, peer, Now::read(), out);
-            let Verdict::Reply(len) = verdict else { return (verdict, Vec::new()) };
-            let mut answer = Vec::with_capacity(front + len);
-            answer.resize(front, 0);
-            answer.extend_from_slice(out.get(..len).unwrap_or_default());
-            (verdict, answer)
+            let reply = if let Verdict::Reply(len) = verdict { out.get(..len) } else { None };
+            take(verdict, reply)
         })
-    }
-
-    /// The answer to a message, resolved if need be; `None`: there is none.
-    pub async fn answer(&self, message: Vec<u8>, peer: Peer) -> Option<Vec<u8>> {
-        let mut decider = self.decider.clone();
-        let snapshot = self.engine.snapshot();
-        let (verdict, answer) = self.decide(&mut decider, &snapshot, &message, peer, 0);
-        match verdict {
-            Verdict::Reply(_) => Some(answer),
-            Verdict::Drop => None,
-            Verdict::Resolve(_) => {
-                let engine = Arc::clone(&self.engine);
-                let resolving = self.upstreams.spawn(async move {
-                    let answer = engine.resolve(&snapshot, &message, peer, &mut decider).await?;
-                    decider.answered(peer, &answer);
-                    Some(answer)
-                });
-                resolving.await.ok().flatten()
-            }
-        }
     }
 
     /// One more for `ip`, if it may have it.
@@ -136,7 +146,20 @@ impl Shared {
     }
 }
 
-impl Drop for Place {
+impl Seat {
+    /// A place among all connections, if there is one; a refusal is counted and said.
+    pub fn enter(self) -> Option<Place> {
+        match Arc::clone(&self.shared.places).try_acquire_owned() {
+            Ok(_place) => Some(Place { _place, _seat: self }),
+            Err(_) => {
+                self.shared.refused("max_connections");
+                None
+            }
+        }
+    }
+}
+
+impl Drop for Seat {
     fn drop(&mut self) {
         let mut clients = self.shared.clients.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(count) = clients.get_mut(&self.ip) {

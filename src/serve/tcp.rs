@@ -1,4 +1,4 @@
-//! DNS over TCP (RFC 7766): pipelining with answers out of order, and limits on everything.
+//! Streams: DNS over TCP (RFC 7766) and over TLS (RFC 7858), and the listeners of all that comes over TCP.
 
 mod connection;
 
@@ -7,17 +7,17 @@ use std::net::{SocketAddr, TcpListener as StdListener};
 use std::sync::Arc;
 use std::time::Duration;
 
+use rustls::ServerConfig;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::runtime::Handle;
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::Semaphore;
 use tokio::task::JoinHandle;
 
-use crate::engine::{Engine, Peer};
 use crate::event::Transport;
 use crate::util::{Now, Throttle};
 
-use super::TcpSettings;
+use super::doh::{self, Site, Version};
 use super::shared::Shared;
+use super::tls::Greeter;
 
 /// The first and the longest pause after accepting has failed (out of descriptors, say).
 const PAUSE: (Duration, Duration) = (Duration::from_millis(10), Duration::from_secs(1));
@@ -25,25 +25,68 @@ const PAUSE: (Duration, Duration) = (Duration::from_millis(10), Duration::from_s
 /// The running listeners.
 #[derive(Debug)]
 pub struct Listeners {
-    tasks: Vec<JoinHandle<()>>,
+    pub(super) tasks: Vec<JoinHandle<()>>,
     shared: Arc<Shared>,
+    greeter: Greeter,
 }
 
 impl Listeners {
-    /// Starts accepting on the current runtime; what has to be asked for is resolved on `upstreams`.
-    pub fn start(
+    /// None yet.
+    pub(super) fn new(shared: &Arc<Shared>, greeter: &Greeter) -> Self {
+        Self { tasks: Vec::new(), shared: Arc::clone(shared), greeter: greeter.clone() }
+    }
+
+    /// Starts DNS over TCP on the current runtime.
+    pub(super) fn plain(&mut self, listeners: Vec<StdListener>) -> io::Result<()> {
+        let (shared, greeter) = (Arc::clone(&self.shared), self.greeter.clone());
+        self.listen(listeners, move |stream, from| {
+            let shared = Arc::clone(&shared);
+            greeter.plain(stream, from, async move |stream, peer| connection::serve(stream, peer, &shared).await);
+        })
+    }
+
+    /// Starts DNS over TLS.
+    pub(super) fn dot(&mut self, listeners: Vec<StdListener>, config: ServerConfig) -> io::Result<()> {
+        let (shared, greeter, config) = (Arc::clone(&self.shared), self.greeter.clone(), Arc::new(config));
+        self.listen(listeners, move |stream, from| {
+            let shared = Arc::clone(&shared);
+            let config = (Transport::Dot, Arc::clone(&config));
+            greeter.encrypted(stream, from, config, async move |stream, peer| {
+                connection::serve(stream, peer, &shared).await;
+            });
+        })
+    }
+
+    /// Starts DNS over HTTPS, by HTTP/1.1 and 2.
+    pub(super) fn doh(
+        &mut self,
         listeners: Vec<StdListener>,
-        settings: &TcpSettings,
-        engine: &Arc<Engine>,
-        upstreams: &Handle,
-        stopped: &watch::Receiver<bool>,
-    ) -> io::Result<Self> {
-        let shared = Shared::new(engine, upstreams, settings, stopped);
-        let mut tasks = Vec::new();
+        config: ServerConfig,
+        site: &Arc<Site>,
+    ) -> io::Result<()> {
+        let (shared, greeter, config) = (Arc::clone(&self.shared), self.greeter.clone(), Arc::new(config));
+        let site = Arc::clone(site);
+        self.listen(listeners, move |stream, from| {
+            let (shared, site) = (Arc::clone(&shared), Arc::clone(&site));
+            let config = (Transport::Doh, Arc::clone(&config));
+            greeter.encrypted(stream, from, config, async move |stream, peer| {
+                let version = Version::agreed(stream.get_ref().1.alpn_protocol());
+                doh::serve(stream, version, peer, &shared, &site).await;
+            });
+        })
+    }
+
+    /// Starts accepting; `admit` must not wait.
+    pub(super) fn listen(
+        &mut self,
+        listeners: Vec<StdListener>,
+        admit: impl Fn(TcpStream, SocketAddr) + Clone + Send + 'static,
+    ) -> io::Result<()> {
         for listener in listeners {
-            tasks.push(tokio::spawn(accept(TcpListener::from_std(listener)?, Arc::clone(&shared))));
+            let listener = TcpListener::from_std(listener)?;
+            self.tasks.push(tokio::spawn(accept(listener, Arc::clone(&self.shared), admit.clone())));
         }
-        Ok(Self { tasks, shared })
+        Ok(())
     }
 
     /// The places for connections, and how many there are.
@@ -61,7 +104,7 @@ impl Listeners {
 }
 
 /// Accepts until stopped.
-async fn accept(listener: TcpListener, shared: Arc<Shared>) {
+async fn accept(listener: TcpListener, shared: Arc<Shared>, admit: impl Fn(TcpStream, SocketAddr)) {
     let mut stopped = shared.stopped.clone();
     let trouble = Throttle::new(10_000);
     let mut pause = PAUSE.0;
@@ -73,7 +116,7 @@ async fn accept(listener: TcpListener, shared: Arc<Shared>) {
         match accepted {
             Ok((stream, client)) => {
                 pause = PAUSE.0;
-                admit(stream, client, &shared);
+                admit(stream, client);
             }
             Err(error) => {
                 if let Some(held) = trouble.pass(Now::read()) {
@@ -87,16 +130,4 @@ async fn accept(listener: TcpListener, shared: Arc<Shared>) {
             }
         }
     }
-}
-
-/// Serves a connection if there is a place for it; else it is closed at once.
-fn admit(stream: TcpStream, client: SocketAddr, shared: &Arc<Shared>) {
-    let Some(place) = shared.enter(client.ip()) else { return };
-    let shared = Arc::clone(shared);
-    tokio::spawn(async move {
-        let _place = place;
-        let peer = Peer::new(client, Transport::Tcp);
-        let (reader, writer) = stream.into_split();
-        connection::serve(reader, writer, peer, &shared).await;
-    });
 }

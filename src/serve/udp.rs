@@ -16,6 +16,7 @@ use crate::util::{Now, Reader, Throttle};
 
 use super::Pulse;
 use super::misses::Miss;
+use super::proxy::{self, FrontEnds};
 
 /// How long an idle worker sleeps before it looks whether to stop.
 const IDLE_MS: i32 = 100;
@@ -31,6 +32,7 @@ pub struct Worker {
     decider: Decider,
     misses: mpsc::Sender<Miss>,
     pulse: Arc<Pulse>,
+    front_ends: FrontEnds,
 }
 
 impl Worker {
@@ -40,10 +42,11 @@ impl Worker {
         sockets: Vec<UdpSocket>,
         engine: &Arc<Engine>,
         misses: mpsc::Sender<Miss>,
-        pulse: Arc<Pulse>,
+        (pulse, front_ends): (&Arc<Pulse>, &FrontEnds),
     ) -> Self {
         let sockets = sockets.into_iter().map(Arc::new).collect();
-        Self { index, sockets, snapshots: engine.snapshots(), decider: engine.decider(), misses, pulse }
+        let (pulse, front_ends) = (Arc::clone(pulse), front_ends.clone());
+        Self { index, sockets, snapshots: engine.snapshots(), decider: engine.decider(), misses, pulse, front_ends }
     }
 
     /// Serves until told to stop, and then what is still in the sockets.
@@ -84,14 +87,22 @@ impl Worker {
     fn serve(&mut self, at: usize, batch: &mut Batch) -> io::Result<()> {
         let socket = &self.sockets[at];
         let snapshot = self.snapshots.current();
-        let (decider, misses) = (&mut self.decider, &self.misses);
+        let (decider, misses, front_ends) = (&mut self.decider, &self.misses, &self.front_ends);
         // Read on the first datagram: an empty round needs no time.
         let mut now = None;
         // Handed over after the batch, so that the other side is woken once.
         let mut passed = Vec::new();
         let done = batch.serve(socket, |datagram| {
             let now = *now.get_or_insert_with(Now::read);
-            let Datagram { message, client, source, out } = datagram;
+            let Datagram { mut message, client: from, source, out } = datagram;
+            let mut client = from;
+            if front_ends.has(from) {
+                let Some(said) = proxy::split(message, from) else {
+                    front_ends.headless(from, decider);
+                    return 0;
+                };
+                (client, message) = said;
+            }
             let peer = Peer::new(client, Transport::Udp);
             match decider.decide(snapshot, message, peer, now, out) {
                 Verdict::Reply(len) => len,
@@ -99,7 +110,8 @@ impl Worker {
                 Verdict::Resolve(busy) => match misses.try_reserve() {
                     Ok(place) => {
                         let (snapshot, socket) = (Arc::clone(snapshot), Arc::clone(socket));
-                        passed.push((place, Miss { snapshot, message: message.into(), peer, socket, source }));
+                        passed
+                            .push((place, Miss { snapshot, message: message.into(), peer, socket, to: from, source }));
                         0
                     }
                     Err(_) => {

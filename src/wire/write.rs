@@ -1,6 +1,11 @@
 //! Answers, written in place.
 
-use super::{CLASS_IN, HEADER, Query, UDP_EDNS, flag, option, rtype};
+use super::{CLASS_IN, Edns, HEADER, Query, UDP_EDNS, flag, option, rtype};
+
+/// Padded answers are a multiple of so many octets (RFC 8467 section 4.1).
+const BLOCK: usize = 468;
+/// The fixed part of an OPT.
+const OPT: usize = 11;
 
 /// Where a record goes; sections are written in this order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -47,7 +52,7 @@ pub struct Writer<'a> {
     question_end: usize,
     counts: [u16; 3],
     rcode: u16,
-    edns: Option<bool>,
+    edns: Option<Edns>,
     full: bool,
 }
 
@@ -65,9 +70,10 @@ impl<'a> Writer<'a> {
         out[2..4].copy_from_slice(&flags.to_be_bytes());
         out[4..HEADER].fill(0);
         out[5] = u8::from(end > HEADER);
-        let edns = query.edns.map(|edns| edns.dnssec_ok);
-        // The OPT that closes the answer needs 11 octets.
-        let limit = if edns.is_some() { limit.saturating_sub(11) } else { limit };
+        let edns = query.edns;
+        // Room for the OPT that closes the answer, and what others will put there.
+        let kept = edns.map_or(0, |edns| OPT + usize::from(edns.reserve));
+        let limit = limit.saturating_sub(kept);
         Self { out, at: end, limit, question_end: end, counts: [0; 3], rcode, edns, full: false }
     }
 
@@ -133,8 +139,8 @@ impl<'a> Writer<'a> {
             self.counts = [0; 3];
             self.set_flags(flag::TC);
         }
-        if let Some(dnssec_ok) = self.edns {
-            self.opt(dnssec_ok, opt);
+        if let Some(edns) = self.edns {
+            self.opt(edns, opt);
             self.counts[2] += 1;
         }
         for (index, count) in self.counts.into_iter().enumerate() {
@@ -144,13 +150,13 @@ impl<'a> Writer<'a> {
         self.at
     }
 
-    /// The OPT record (RFC 6891 section 6.1.2); `limit` has kept room for its fixed part.
-    fn opt(&mut self, dnssec_ok: bool, opt: Opt<'_>) {
-        self.limit = (self.limit + 11).min(self.out.len());
+    /// The OPT record (RFC 6891 section 6.1.2); `limit` has kept room for its fixed part and for what is reserved.
+    fn opt(&mut self, edns: Edns, opt: Opt<'_>) {
+        self.limit = (self.limit + OPT).min(self.out.len());
         self.put(&[0]);
         self.put(&rtype::OPT.to_be_bytes());
         self.put(&(UDP_EDNS as u16).to_be_bytes());
-        self.put(&[(self.rcode >> 4) as u8, 0, if dnssec_ok { 0x80 } else { 0 }, 0]);
+        self.put(&[(self.rcode >> 4) as u8, 0, if edns.dnssec_ok { 0x80 } else { 0 }, 0]);
         let length_at = self.at;
         self.put(&[0, 0]);
         if let Some(ede) = opt.ede {
@@ -165,8 +171,31 @@ impl<'a> Writer<'a> {
         if self.at + opt.passed.len() <= self.limit {
             self.put(opt.passed);
         }
+        if edns.pad {
+            self.pad(usize::from(edns.reserve));
+        }
+        self.zeros(usize::from(edns.reserve));
         let length = (self.at - length_at - 2) as u16;
         self.out[length_at..length_at + 2].copy_from_slice(&length.to_be_bytes());
+    }
+
+    /// A Padding option (RFC 7830) that makes a whole block of an answer to which so many octets will still come.
+    #[cold]
+    fn pad(&mut self, reserve: usize) {
+        let plain = self.at + 4 + reserve;
+        let limit = self.limit + reserve;
+        if plain <= limit {
+            let padding = plain.next_multiple_of(BLOCK).min(limit) - plain;
+            self.put(&option::PADDING.to_be_bytes());
+            self.put(&(padding as u16).to_be_bytes());
+            self.zeros(padding);
+        }
+    }
+
+    /// Appends so many zeros, which are known to fit.
+    fn zeros(&mut self, count: usize) {
+        self.out[self.at..self.at + count].fill(0);
+        self.at += count;
     }
 
     /// Appends bytes that are known to fit.

@@ -2,6 +2,7 @@
 
 pub mod clickhouse;
 pub mod client;
+pub mod encrypted;
 pub mod http;
 pub mod mock;
 pub mod server;

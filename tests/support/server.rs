@@ -172,6 +172,8 @@ pub struct Server {
     pub tcp: Vec<SocketAddr>,
     /// Addresses of the admin listener, likewise.
     pub http: Vec<SocketAddr>,
+    /// Addresses of encrypted listeners, by transport.
+    encrypted: Vec<(String, SocketAddr)>,
 }
 
 impl Server {
@@ -210,7 +212,8 @@ impl Server {
                 Some("udp") => server.udp.push(address),
                 Some("tcp") => server.tcp.push(address),
                 Some("http") => server.http.push(address),
-                other => panic!("transport {other:?}"),
+                Some(other) => server.encrypted.push((other.into(), address)),
+                None => panic!("an address without a transport: {entry}"),
             }
         }
         server
@@ -240,7 +243,22 @@ impl Server {
             }
         });
         let folder = Arc::clone(folder);
-        Self { child, stderr, reader: Some(reader), folder, udp: Vec::new(), tcp: Vec::new(), http: Vec::new() }
+        Self {
+            child,
+            stderr,
+            reader: Some(reader),
+            folder,
+            udp: Vec::new(),
+            tcp: Vec::new(),
+            http: Vec::new(),
+            encrypted: Vec::new(),
+        }
+    }
+
+    /// The first address of an encrypted transport.
+    pub fn at(&self, transport: &str) -> SocketAddr {
+        let found = self.encrypted.iter().find(|(name, _)| name == transport);
+        found.unwrap_or_else(|| panic!("no {transport} in the ready file")).1
     }
 
     /// What it has said so far.

@@ -8,13 +8,15 @@ use crate::upstream::ServerState;
 
 /// What may happen to a query. Each is one of these, but for the last three: a hit of a shadow list or of an exception is
 /// answered like any other, and what is not in the cache becomes something else too.
-const OUTCOMES: [Counter; 13] = [
+const OUTCOMES: [Counter; 15] = [
     Counter::Ignored,
     Counter::Invalid,
     Counter::NotAllowed,
     Counter::NotServed,
     Counter::Blocked,
+    Counter::BadCookie,
     Counter::Local,
+    Counter::Canary,
     Counter::Cached,
     Counter::Stale,
     Counter::Forwarded,
@@ -22,6 +24,13 @@ const OUTCOMES: [Counter; 13] = [
     Counter::Overloaded,
     Counter::Excepted,
     Counter::Shadow,
+];
+/// What the cookie of a query may be.
+const COOKIES: [(&str, Counter); 4] = [
+    ("new", Counter::CookieNew),
+    ("valid", Counter::CookieValid),
+    ("expired", Counter::CookieExpired),
+    ("wrong", Counter::CookieWrong),
 ];
 /// Response codes that are told also when none was given: those resolvers give, and BADVERS.
 const USUAL: [&str; 7] = ["noerror", "formerr", "servfail", "nxdomain", "notimp", "refused", "badvers"];
@@ -32,6 +41,7 @@ pub(super) fn write(page: &mut Page<'_>, facts: &Facts) -> fmt::Result {
     blocked(page, facts)?;
     cache(page, facts)?;
     upstream(page, facts)?;
+    encrypted(page, facts)?;
     dropped(page, facts)
 }
 
@@ -48,7 +58,9 @@ fn queries(page: &mut Page<'_>, Facts { totals, .. }: &Facts) -> fmt::Result {
         let &(name, count) = totals.queries.get(counter as usize)?;
         Some(([("outcome", name)], count))
     });
-    page.counters("qalqan_query_outcomes", "Queries by what happened to them", outcomes)
+    page.counters("qalqan_query_outcomes", "Queries by what happened to them", outcomes)?;
+    let cookies = COOKIES.map(|(state, counter)| ([("state", state)], totals.query(counter)));
+    page.counters("qalqan_cookies", "Queries with a cookie, by what it was", cookies)
 }
 
 /// Hits.
@@ -127,8 +139,32 @@ fn upstream(page: &mut Page<'_>, Facts { servers, asked, .. }: &Facts) -> fmt::R
     page.counter("qalqan_upstream_attacked_questions", help, asked.attacked)
 }
 
+/// What was wrong with clients of DoH and DoQ.
+fn encrypted(page: &mut Page<'_>, Facts { totals, .. }: &Facts) -> fmt::Result {
+    let refused = [("4xx", Counter::HttpRefused), ("5xx", Counter::HttpFailed)];
+    let refused = refused.map(|(class, counter)| ([("class", class)], totals.query(counter)));
+    page.counters("qalqan_doh_refused", "DoH requests that got a status other than 200, by its class", refused)?;
+    let cut_off = totals.query(Counter::HttpCutOff);
+    page.counter(
+        "qalqan_doh_cut_off",
+        "DoH connections that ended because the client broke the rules of HTTP",
+        cut_off,
+    )?;
+    let refused = totals.query(Counter::QuicRefused);
+    page.counter("qalqan_quic_handshakes_refused", "QUIC handshakes not begun, as too many were under way", refused)?;
+    let failed = totals.query(Counter::QuicHandshakeFailed);
+    page.counter("qalqan_quic_handshakes_failed", "QUIC handshakes that failed or took too long", failed)?;
+    let misused = totals.query(Counter::DoqMisused);
+    page.counter(
+        "qalqan_doq_protocol_errors",
+        "DoQ connections closed because the client broke the rules of DoQ",
+        misused,
+    )
+}
+
 /// What waits, and what there was no room for.
-fn dropped(page: &mut Page<'_>, Facts { totals, hit_log, queues, workers, refused, .. }: &Facts) -> fmt::Result {
+fn dropped(page: &mut Page<'_>, facts: &Facts) -> fmt::Result {
+    let Facts { totals, hit_log, queues, workers, refused, .. } = facts;
     page.counter("qalqan_hit_log_lines", "Lines written to the hit log", hit_log.written)?;
     let lost = [("full", hit_log.dropped_full), ("write", hit_log.dropped_write)];
     let lost = lost.map(|(reason, count)| ([("reason", reason)], count));
@@ -154,6 +190,22 @@ fn dropped(page: &mut Page<'_>, Facts { totals, hit_log, queues, workers, refuse
     page.gauge("qalqan_tcp_connections_limit", "How many there may be", queues.max_connections as f64)?;
     let closed = totals.query(Counter::ConnectionRefused);
     page.counter("qalqan_tcp_connections_refused", "DNS connections closed at once because of a limit", closed)?;
+    let handshakes = [
+        ("done", Counter::HandshakeDone),
+        ("failed", Counter::HandshakeFailed),
+        ("late", Counter::HandshakeLate),
+        ("pushed_out", Counter::HandshakePushedOut),
+    ];
+    let handshakes = handshakes.map(|(outcome, counter)| ([("outcome", outcome)], totals.query(counter)));
+    page.counters("qalqan_tls_handshakes", "TLS handshakes over TCP by what came of them", handshakes)?;
+    let help = "Until when the certificate that encrypted listeners show is valid; 0: there are none";
+    let (until, broken) = facts.certificate.unwrap_or_default();
+    page.gauge("qalqan_tls_certificate_expiry_timestamp_seconds", help, until.0 as f64)?;
+    let help = "1: the certificate's files cannot be used as they are now; the last good one is shown";
+    page.gauge("qalqan_tls_certificate_broken", help, f64::from(u8::from(broken)))?;
+    let missing = totals.query(Counter::ProxyHeaderMissing);
+    let help = "Connections and datagrams from front ends without a PROXY header of version 2";
+    page.counter("qalqan_proxy_headers_missing", help, missing)?;
     let (all, stuck) = *workers;
     page.gauge("qalqan_udp_workers", "Threads that answer UDP", all as f64)?;
     page.gauge("qalqan_udp_workers_stuck", "Of these, do not move", stuck as f64)?;

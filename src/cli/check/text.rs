@@ -137,6 +137,9 @@ fn lists(to: &mut String, report: &Report, style: Style) -> fmt::Result {
         "orders  {} in force, {} pending, {} expired, {} revoked",
         orders.in_force, orders.pending, orders.expired, orders.revoked
     )?;
+    if let Some(certificate) = &report.certificate {
+        certificate.show(to, style)?;
+    }
     for list in &report.lists {
         fetched(to, list)?;
     }

@@ -34,7 +34,7 @@ fn a_query_is_read_as_it_is() {
     assert_eq!(name.to_string(), "www.example.com");
     assert_eq!((query.id, query.qtype, query.qclass, query.question_end), (0x1234, 1, 1, 33));
     assert!(query.recursion_desired() && query.checking_disabled() && query.dnssec_ok());
-    let edns = Edns { payload: 4096, version: 0, dnssec_ok: true, structured_error: true };
+    let edns = Edns { payload: 4096, dnssec_ok: true, structured_error: true, ..Edns::default() };
     assert_eq!(query.edns, Some(edns));
     assert_eq!(query.udp_limit(), UDP_EDNS);
     assert_eq!(parse(&sample(false), &mut name).expect("a query").udp_limit(), UDP_PLAIN);
