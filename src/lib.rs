@@ -20,7 +20,7 @@
 //! | 2 | [`fetch`] | lists from the web become files in the state folder |
 //! | 2 | [`set`] | the compiled lookup structure |
 //! | 2 | [`policy`] | what a blocked query gets |
-//! | 2 | [`limit`] | who may ask |
+//! | 2 | [`limit`] | who may ask, and whose an address or a door is |
 //! | 2 | [`cache`] | answers of upstreams as wire bytes |
 //! | 2 | [`upstream`] | who is asked for everything that is not blocked |
 //! | 2 | [`local`] | names answered here and never forwarded |

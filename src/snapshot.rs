@@ -27,9 +27,9 @@ pub struct Snapshot {
     set: Set,
     lists: Box<[ListPolicy]>,
     acl: Acl,
-    host: Arc<Host>,
     /// `None`: the same holds for all.
     clients: Option<Arc<Clients>>,
+    host: Arc<Host>,
     canaries: Box<[Canary]>,
 }
 
@@ -100,9 +100,10 @@ impl Snapshot {
         acl: Acl,
         now: UnixTime,
     ) -> Result<Self, TooManyRules> {
+        let set = Set::build(parts, now)?;
         Ok(Self {
             generation,
-            set: Set::build(parts, now)?,
+            set,
             lists: lists.into(),
             acl,
             host: Arc::default(),
@@ -140,8 +141,8 @@ impl Snapshot {
             set: self.set.at(now),
             lists: self.lists.clone(),
             acl: self.acl.clone(),
-            host: Arc::clone(&self.host),
             clients: self.clients.clone(),
+            host: Arc::clone(&self.host),
             canaries: (generation + 1..).zip(&self.canaries).map(later).collect(),
         }
     }

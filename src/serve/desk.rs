@@ -42,6 +42,11 @@ impl Desk {
         &self.shared
     }
 
+    /// Who asked, by the last segment of the path; if that is no door, by what the connection says.
+    pub fn through(&self, peer: Peer, segment: Option<&str>) -> Peer {
+        self.shared.through(peer, segment)
+    }
+
     /// Nobody waits for an answer from upstream.
     pub fn is_idle(&self) -> bool {
         self.places.available_permits() >= self.shared.settings.max_in_flight

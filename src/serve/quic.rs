@@ -221,7 +221,7 @@ impl Listener {
 struct Guest {
     connection: Connection,
     transport: Transport,
-    /// What the server name that the client gave says.
+    /// What the name that the client gave in the handshake says.
     door: Door,
     desk: Arc<Desk>,
     /// One for each stream under way.
@@ -236,9 +236,9 @@ impl Guest {
         let max_streams = shared.settings.max_in_flight;
         let streams = Arc::new(Semaphore::new(max_streams));
         let end = Instant::now() + shared.settings.total;
-        let data = connection.handshake_data().and_then(|data| data.downcast::<HandshakeData>().ok());
-        let peer = Peer::new(connection.remote_address(), transport);
-        let door = shared.by_name(peer, data.and_then(|data| data.server_name).as_deref()).door;
+        let shaken = connection.handshake_data().and_then(|data| data.downcast::<HandshakeData>().ok());
+        let name = shaken.and_then(|shaken| shaken.server_name);
+        let door = shared.named(Peer::new(connection.remote_address(), transport), name.as_deref()).door;
         Self { connection, transport, door, desk: Desk::new(shared), streams, max_streams, end }
     }
 

@@ -52,7 +52,6 @@ impl Listeners {
             let shared = Arc::clone(&shared);
             let config = (Transport::Dot, Arc::clone(&config));
             greeter.encrypted(stream, from, config, async move |stream, peer| {
-                let peer = shared.by_name(peer, stream.get_ref().1.server_name());
                 connection::serve(stream, peer, &shared).await;
             });
         })
@@ -71,9 +70,7 @@ impl Listeners {
             let (shared, site) = (Arc::clone(&shared), Arc::clone(&site));
             let config = (Transport::Doh, Arc::clone(&config));
             greeter.encrypted(stream, from, config, async move |stream, peer| {
-                let session = stream.get_ref().1;
-                let peer = shared.by_name(peer, session.server_name());
-                let version = Version::agreed(session.alpn_protocol());
+                let version = Version::agreed(stream.get_ref().1.alpn_protocol());
                 doh::serve(stream, version, peer, &shared, &site).await;
             });
         })

@@ -133,6 +133,17 @@ fn files_and_groups_take_effect_without_a_restart() {
     folder.replace("config.toml", setup.text());
     comes_to(KID, "0.0.0.0");
     assert!(!server.stderr().contains("restart"), "{}", server.stderr());
+    server.stop();
+    // Who was of the group, and since when, is written down: at the start, and at the changes that were taken.
+    let log = Ran::of(&folder, &["audit", "export"]).stdout;
+    let events = log.lines().map(|line| -> Value { serde_json::from_str(line).expect("JSON") });
+    let events: Vec<Value> =
+        events.filter(|event| event["event"] == "clients_changed" && event["clients"] == "kids").collect();
+    let blocks: Vec<_> = events.iter().map(|event| &event["blocks"]).collect();
+    assert_eq!(blocks, [&json!(2), &json!(1), &json!(1)], "{events:#?}");
+    let hash = |text: &str| qalqan::util::Digest::of(text.as_bytes()).to_string();
+    assert_eq!(events[1]["sha256"], hash("127.0.0.9/32\n"));
+    assert_eq!(events[2]["sha256"], hash("127.0.0.2/32\n"));
 }
 
 #[test]

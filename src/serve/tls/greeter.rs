@@ -104,7 +104,8 @@ impl Greeter {
             };
             greeter.shared.decider.count(Counter::HandshakeDone);
             let Some(place) = seat.enter() else { return };
-            serve(stream, Peer::new(client, transport)).await;
+            let peer = greeter.shared.named(Peer::new(client, transport), stream.get_ref().1.server_name());
+            serve(stream, peer).await;
             drop(place);
         });
     }
