@@ -1,4 +1,4 @@
-//! Decisions for callgrind to count: `instructions blocked|cookies|cached|passed`, run by `bench/instructions.py`.
+//! Decisions for callgrind to count: `instructions blocked|cookies|grouped|cached|passed`, run by `bench/instructions.py`.
 //!
 //! Only what [`measured_decisions`] calls is to be counted; it runs in the main thread, beside which the hit log's writes
 //! lines. Hash keys are random, so there are several rounds with new ones, of many names each. How many decisions
@@ -15,13 +15,13 @@ use std::time::Duration;
 use qalqan::cache::{self, Cache, Key};
 use qalqan::engine::{Decider, Peer, Verdict};
 use qalqan::event::Transport;
-use qalqan::hits::{self, Clients, HitLog, Takers};
-use qalqan::limit::{Acl, Settings};
+use qalqan::hits::{self, HitLog, Takers};
+use qalqan::limit::{Acl, Prefixes, Settings};
 use qalqan::name::NameBuf;
 use qalqan::policy::{Answer, AnswerMode, AnswerSettings, Host, HostSettings, ListPolicy};
 use qalqan::rule::{Effect, Kind, Mode, Order, Role, RulesBuilder, Scope};
 use qalqan::set::Part;
-use qalqan::snapshot::Snapshot;
+use qalqan::snapshot::{Clients, Group, Lists, Snapshot};
 use qalqan::stats::Stats;
 use qalqan::util::{Now, UnixTime};
 use qalqan::wire::{self, Cookies, Secret};
@@ -40,7 +40,7 @@ const ASKED: usize = 400;
 fn main() {
     let kind = std::env::args().nth(1).unwrap_or_default();
     let expect = match kind.as_str() {
-        "blocked" | "cookies" | "cached" => |verdict| matches!(verdict, Verdict::Reply(_)),
+        "blocked" | "cookies" | "grouped" | "cached" => |verdict| matches!(verdict, Verdict::Reply(_)),
         "passed" => |verdict| matches!(verdict, Verdict::Resolve(_)),
         // `cargo bench` and `cargo test` run every benchmark; without valgrind there is nothing to measure.
         _ => {
@@ -48,7 +48,7 @@ fn main() {
             return;
         }
     };
-    let blocked = matches!(kind.as_str(), "blocked" | "cookies");
+    let blocked = matches!(kind.as_str(), "blocked" | "cookies" | "grouped");
     let hits = if blocked { ASKED as u64 } else { 0 };
     let mut random = Random(7);
     let listed: Vec<String> = (0..LISTED).map(|_| made_up(&mut random, "", TOPS)).collect();
@@ -61,10 +61,11 @@ fn main() {
         messages.iter_mut().for_each(add_cookie);
     }
     let folder = tempfile::tempdir().expect("a folder");
+    let groups = (kind == "grouped").then(groups);
     for _ in 0..ROUNDS {
         let log = hit_log(&folder);
         let mut decider = decider(&log, &messages, kind == "cached");
-        let snapshot = snapshot(&listed);
+        let snapshot = snapshot(&listed).with_clients(groups.clone());
         for turn in 1..=TURNS {
             assert_eq!(measured_decisions(&mut decider, &snapshot, &messages, expect), ASKED, "not all were {kind}");
             // The ring has room again for the next turn.
@@ -125,7 +126,7 @@ fn decider(log: &HitLog, messages: &[Vec<u8>], filled: bool) -> Decider {
 fn hit_log(folder: &tempfile::TempDir) -> HitLog {
     let settings = hits::Settings {
         file: Some(folder.path().join("hits.jsonl")),
-        clients: Clients::Truncate,
+        clients: hits::Clients::Truncate,
         max_size: 1 << 30,
         max_age: Duration::from_secs(86_400),
         keep: 1,
@@ -168,6 +169,35 @@ fn add_cookie(query: &mut Vec<u8>) {
     query.extend_from_slice(&[0, 10, 0, 8, 1, 2, 3, 4, 5, 6, 7, 8]);
     let opt_len = query.len() - 13;
     query[opt_len] = 12;
+}
+
+/// A hundred thousand address blocks of two groups, of which one has the client's.
+fn groups() -> Arc<Clients> {
+    let group = |name: &str| Group {
+        name: name.into(),
+        lists: Lists::only([0]),
+        answers: Some([0].into()),
+        exempt: false,
+        statistics: true,
+        slot: 0,
+    };
+    let answer = Answer::new(&AnswerSettings {
+        mode: AnswerMode::Sinkhole,
+        ipv4: vec![[192, 0, 2, 1].into()],
+        ipv6: Vec::new(),
+        cname: None,
+        ttl: 30,
+        ede: Some(16),
+        text: "Blocked by order {order} of {authority}".into(),
+        language: "en".into(),
+    });
+    let block = |n: u32| {
+        let [_, a, b, c] = (2 * n).to_be_bytes();
+        (format!("127.{a}.{b}.{c}/31").parse().expect("a block"), 1 + (n % 2) as u16)
+    };
+    let prefixes = Arc::new(Prefixes::new((0..100_000).map(block), 0));
+    let groups = ["one", "other"].map(group).into();
+    Arc::new(Clients { prefixes, groups, answers: [answer].into(), ..Clients::default() })
 }
 
 /// A query for A with EDNS, for the name or one below it.

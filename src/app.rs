@@ -1,6 +1,7 @@
 //! Composition: build everything in order, run, drain. No logic of its own.
 
 mod certificates;
+mod clients;
 mod counters;
 mod host;
 mod observe;

@@ -27,9 +27,9 @@ mod writer;
 
 pub use by::By;
 pub use event::{
-    AcceptedList, Canary, CanaryEnd, CanaryOutcome, ConfigChange, Disturbed, Event, FailedFetch, HeldEntries,
-    HeldEntry, ListInForce, LostEvents, Mode, OrderChange, Publication, RecoveredTail, RefusedList, RemovedList,
-    Rollback, RuleVerdict, Server, VersionChange, Why,
+    AcceptedList, Canary, CanaryEnd, CanaryOutcome, ClientsChange, ConfigChange, Disturbed, Event, FailedFetch,
+    HeldEntries, HeldEntry, ListInForce, LostEvents, Mode, OrderChange, Publication, RecoveredTail, RefusedList,
+    RemovedList, Rollback, RuleVerdict, Server, VersionChange, Why,
 };
 pub use read::{Record, Records, records};
 pub use text::{MAX_SAMPLE, MAX_TEXT, NameSet, Names, Text};

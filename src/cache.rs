@@ -1,7 +1,7 @@
 //! Answers of upstreams as wire bytes, ready to be copied out again.
 //!
 //! Readers take a read lock on one of many parts, copy, and change nothing but atomics: no allocation, no clock call. An
-//! answer that leads to other names (CNAME and its kin) carries the generation of the snapshot under which those names
+//! answer that leads to other names (CNAME and its kin) carries the stamp of the policy under which those names
 //! were checked; [`Hit::checked`] says whether that still holds.
 
 mod entry;
@@ -97,10 +97,19 @@ pub struct Asked<'a> {
 pub struct Age {
     /// The time.
     pub now: UnixTime,
-    /// The generation of the snapshot in force.
-    pub generation: u64,
+    /// Stands for the snapshot in force and what of it holds for the client.
+    pub stamp: u64,
+    /// The same for what holds for everybody.
+    pub stamp_of_all: u64,
     /// Upstreams have just failed to answer this: a stale answer is good enough, now and for the next half minute.
     pub upstream_failed: bool,
+}
+
+impl Age {
+    /// While upstreams answer.
+    pub fn new(now: UnixTime, stamp: u64, stamp_of_all: u64) -> Self {
+        Self { now, stamp, stamp_of_all, upstream_failed: false }
+    }
 }
 
 /// An answer has been written.
@@ -112,7 +121,7 @@ pub struct Hit {
     pub len: usize,
     /// It had to be cut.
     pub truncated: bool,
-    /// No rule of this generation knows a name it leads to, or it leads to none. If not so, the caller checks them, and
+    /// No rule under this stamp knows a name it leads to, or it leads to none. If not so, the caller checks them, and
     /// may say so with [`Cache::checked`].
     pub checked: bool,
     /// Its time is over.
@@ -186,12 +195,12 @@ impl Cache {
         self.read(hash).get(hash, key).is_some_and(|entry| !entry.is_failure() && entry.is_usable(now, &self.settings))
     }
 
-    /// The names that answer `id` leads to have been checked under this generation, and no rule knows any. Nothing
+    /// The names that answer `id` leads to have been checked under this stamp, and no rule knows any. Nothing
     /// happens if another answer has taken its place, which may lead elsewhere.
-    pub fn checked(&self, key: &Key<'_>, id: u64, generation: u64) {
+    pub fn checked(&self, key: &Key<'_>, id: u64, stamp: u64) {
         let hash = self.hash(key);
         if let Some(entry) = self.read(hash).get(hash, key).filter(|entry| entry.id == id) {
-            entry.mark(generation);
+            entry.mark(stamp);
         }
     }
 
@@ -201,11 +210,11 @@ impl Cache {
         self.epoch.load(Ordering::Acquire)
     }
 
-    /// Keeps an upstream's answer, if it may be kept; `generation` is the one under which the names it leads to were
+    /// Keeps an upstream's answer, if it may be kept; `stamp` is the one under which the names it leads to were
     /// found to be known to no rule, 0 if they were not checked. `false`: not kept.
-    pub fn insert(&self, key: &Key<'_>, answer: &[u8], generation: u64, epoch: u64, now: UnixTime) -> bool {
+    pub fn insert(&self, key: &Key<'_>, answer: &[u8], stamp: u64, epoch: u64, now: UnixTime) -> bool {
         let Some(entry) = Entry::new(key, answer, &self.settings, now) else { return false };
-        entry.mark(generation);
+        entry.mark(stamp);
         self.put(key, entry, epoch, now)
     }
 
@@ -215,14 +224,14 @@ impl Cache {
         &self,
         key: &Key<'_>,
         answer: &[u8],
-        generation: u64,
+        stamp: u64,
         epoch: u64,
         now: UnixTime,
         (asked, out): (&Asked<'_>, &mut [u8]),
     ) -> Option<usize> {
         let entry = Entry::new(key, answer, &self.settings, now)?;
         let hit = entry.first(asked, &self.settings, out)?;
-        entry.mark(generation);
+        entry.mark(stamp);
         self.put(key, entry, epoch, now);
         Some(hit.len)
     }

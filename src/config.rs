@@ -4,6 +4,7 @@ mod admin;
 mod answer;
 mod canary;
 mod clickhouse;
+mod clients;
 mod fetch;
 mod gate;
 mod host;
@@ -68,6 +69,8 @@ pub struct Settings {
     pub gate: checks::Settings,
     /// Lists in order of precedence.
     pub lists: Vec<ListSettings>,
+    /// Groups of clients for whom something else holds than for all others.
+    pub clients: Vec<ClientsSettings>,
     /// The hit log.
     pub hits: hits::Settings,
     /// What is counted, and how long it is kept.
@@ -136,6 +139,27 @@ pub struct CanarySettings {
     pub min_queries: u64,
 }
 
+/// One `[[clients]]`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ClientsSettings {
+    /// The group's name.
+    pub name: String,
+    /// Whose addresses these are.
+    pub from: Vec<limit::Cidr>,
+    /// A file of more of them.
+    pub from_file: Option<checks::NamedFile>,
+    /// Doors through which they come, in lower case.
+    pub via: Vec<String>,
+    /// Places of the lists that hold for them; `None`: all.
+    pub lists: Option<Vec<usize>>,
+    /// What they are answered otherwise than lists say.
+    pub answer: Option<policy::AnswerOverride>,
+    /// No list holds for them.
+    pub exempt: bool,
+    /// Their hits are told, not only counted.
+    pub statistics: bool,
+}
+
 /// Reads a configuration file.
 ///
 /// # Errors
@@ -198,6 +222,7 @@ impl Settings {
             ("answer", self.answer != new.answer),
             ("gate", self.gate != new.gate),
             ("list", self.lists != new.lists),
+            ("clients", self.clients != new.clients),
             ("hits", self.hits != new.hits),
             ("stats", self.stats != new.stats || self.ship != new.ship),
             ("stream", self.streams != new.streams),
@@ -279,7 +304,8 @@ fn read(mut top: Table<'_>, path: &Path) -> Settings {
     let state_dir = folder.join(state_dir);
     let lists =
         lists::read(&mut top, &lists::Base { folder, state_dir: &state_dir, answer: &answer, checks: &gate.checks });
-    gate.own = gate::own_names(&local, &answer, &lists);
+    let clients = clients::read(&mut top, folder, &lists, &answer);
+    gate.own = gate::own_names(&local, &answer, &lists, &clients);
     let hits = sections::hits(top.table("hits"), folder);
     let (stats, ship) = stats::read(top.table("stats"), folder, &state_dir);
     let streams = stream::read(&mut top, folder, &lists);
@@ -301,6 +327,7 @@ fn read(mut top: Table<'_>, path: &Path) -> Settings {
         answer,
         gate,
         lists,
+        clients,
         hits,
         stats,
         streams,

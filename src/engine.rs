@@ -15,6 +15,7 @@ use tokio::sync::mpsc;
 
 use crate::cache::{Cache, Fill};
 use crate::hits::HitLog;
+use crate::limit::Doors;
 use crate::local::Local;
 use crate::name::Name;
 use crate::snapshot::Snapshot;
@@ -39,6 +40,7 @@ pub struct Engine {
     stats: Arc<Stats>,
     hits: Weak<HitLog>,
     cache: Option<Arc<Cache>>,
+    doors: Arc<Doors>,
     /// What should be asked for again; [`Engine::refresh`] takes the receiving end.
     wanted: (mpsc::Sender<Wanted>, Mutex<Option<mpsc::Receiver<Wanted>>>),
 }
@@ -49,13 +51,13 @@ impl Engine {
     pub fn new(
         snapshots: Arc<Handover<Snapshot>>,
         routes: Arc<Handover<Routes>>,
-        stats: Arc<Stats>,
+        (stats, doors): (Arc<Stats>, Arc<Doors>),
         hits: &Arc<HitLog>,
         cache: Option<Arc<Cache>>,
     ) -> Arc<Self> {
         let (sender, receiver) = mpsc::channel(refresh::QUEUE);
         let wanted = (sender, Mutex::new(Some(receiver)));
-        Arc::new(Self { snapshots, routes, stats, hits: Arc::downgrade(hits), cache, wanted })
+        Arc::new(Self { snapshots, routes, stats, hits: Arc::downgrade(hits), cache, doors, wanted })
     }
 
     /// A view of the published snapshots for one thread.
@@ -66,6 +68,11 @@ impl Engine {
     /// The snapshot in force, for who looks seldom and must not hold an old one meanwhile.
     pub fn snapshot(&self) -> Arc<Snapshot> {
         self.snapshots.load()
+    }
+
+    /// The doors that clients may come through. Who takes connections asks for each what [`Doors::find`] says of it.
+    pub fn doors(&self) -> &Arc<Doors> {
+        &self.doors
     }
 
     /// Forgets cached answers of a name, and of those below it with `subtree`; says of how many.

@@ -114,6 +114,8 @@ pub struct Hit<'a> {
     pub client: IpAddr,
     /// How.
     pub transport: Transport,
+    /// The number of the client's group in that snapshot; 0: it is in none.
+    pub group: u16,
     /// RR type asked for.
     pub qtype: u16,
     /// What became of the query.
@@ -133,9 +135,9 @@ pub struct Hit<'a> {
 
 /// Explains the hits of one snapshot; asked off the query path.
 pub trait Attribution: Send + Sync {
-    /// Every rule in force that matches `name` (lower-case wire bytes) in lists of `mode`,
-    /// the one that decided first.
-    fn causes(&self, name: &[u8], mode: Mode) -> Vec<Cause>;
+    /// Every rule in force that matches `name` (lower-case wire bytes) in lists of `mode` which hold for clients of
+    /// group number `group`, the one that decided first.
+    fn causes(&self, name: &[u8], mode: Mode, group: u16) -> Vec<Cause>;
 
     /// The same for every name of which rule number `rule` was the only one seen to match; `None` if only
     /// [`Self::causes`] can say.
@@ -147,6 +149,11 @@ pub trait Attribution: Send + Sync {
     /// What can be said of a hit of which only the rule that decided is known: what became of the query, and the
     /// rules that must have matched (of an exception, itself alone). `None`: there is no such rule.
     fn causes_at(&self, rule: u32) -> Option<(Outcome, Vec<Cause>)>;
+
+    /// The name of group number `group`, if there is one.
+    fn group(&self, _group: u16) -> Option<Arc<str>> {
+        None
+    }
 }
 
 /// One rule that matched.
@@ -223,6 +230,8 @@ pub struct Why {
     pub subject: Subject,
     /// Every rule that matched, the one that decided first.
     pub causes: Box<[Cause]>,
+    /// The group of the clients, if they are in one.
+    pub group: Option<Arc<str>>,
 }
 
 /// Takes every hit, on a thread that serves no queries. It must not wait for anything: what there is no room for is

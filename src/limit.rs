@@ -1,11 +1,17 @@
-//! Who may ask: the access list. (Rate limits will stand here too.)
+//! Who may ask: the access list; and who somebody is: address blocks, doors. (Rate limits will stand here too.)
+
+mod door;
+mod prefixes;
+
+pub use door::{Door, Doors, MAX_DOOR, NotADoor, door_name};
+pub use prefixes::Prefixes;
 
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::str::FromStr;
 
-/// An address block.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+/// An address block. One of IPv4-mapped addresses is that of the IPv4 addresses.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Cidr {
     address: IpAddr,
     prefix: u8,
@@ -48,12 +54,36 @@ impl FromStr for Cidr {
             Some(digits) => digits.parse().ok().filter(|&p| p <= width).ok_or(CidrError::Prefix)?,
             None => width,
         };
-        let block = Self { address, prefix };
-        let network = match address {
+        let block = Self::around(address, prefix);
+        if block.address != address {
+            return Err(CidrError::HostBits);
+        }
+        Ok(block.canonical())
+    }
+}
+
+impl Cidr {
+    /// The block of this length that an address lies in.
+    pub fn around(address: IpAddr, prefix: u8) -> Self {
+        let prefix = prefix.min(if address.is_ipv4() { 32 } else { 128 });
+        let address = match address {
             IpAddr::V4(v4) => IpAddr::V4(Ipv4Addr::from_bits(v4.to_bits() & mask4(prefix))),
             IpAddr::V6(v6) => IpAddr::V6(Ipv6Addr::from_bits(v6.to_bits() & mask6(prefix))),
         };
-        if network == address { Ok(block) } else { Err(CidrError::HostBits) }
+        Self { address, prefix }
+    }
+
+    /// Whether an address lies in it.
+    pub fn covers(&self, address: IpAddr) -> bool {
+        Self::around(address, self.prefix).address == self.address
+    }
+
+    /// IPv4, if all its addresses are IPv4-mapped.
+    fn canonical(self) -> Self {
+        match (self.address.to_canonical(), self.prefix.checked_sub(96)) {
+            (address @ IpAddr::V4(_), Some(prefix)) if self.address.is_ipv6() => Self { address, prefix },
+            _ => self,
+        }
     }
 }
 
@@ -73,30 +103,19 @@ pub struct Settings {
 /// The access list, ready to ask.
 #[derive(Clone, Debug, Default)]
 pub struct Acl {
-    v4: Box<[(u32, u32)]>,
-    v6: Box<[(u128, u128)]>,
+    blocks: std::sync::Arc<Prefixes<bool>>,
 }
 
 impl Acl {
     /// From settings.
     pub fn new(settings: &Settings) -> Self {
-        let mut v4 = Vec::new();
-        let mut v6 = Vec::new();
-        for block in &settings.allow_from {
-            match block.address {
-                IpAddr::V4(a) => v4.push((a.to_bits(), mask4(block.prefix))),
-                IpAddr::V6(a) => v6.push((a.to_bits(), mask6(block.prefix))),
-            }
-        }
-        Self { v4: v4.into(), v6: v6.into() }
+        let blocks = settings.allow_from.iter().map(|&block| (block, true));
+        Self { blocks: Prefixes::new(blocks, false).into() }
     }
 
     /// Whether `client` may ask. An IPv4-mapped address counts as IPv4.
     pub fn allows(&self, client: IpAddr) -> bool {
-        match client.to_canonical() {
-            IpAddr::V4(a) => self.v4.iter().any(|&(net, mask)| a.to_bits() & mask == net),
-            IpAddr::V6(a) => self.v6.iter().any(|&(net, mask)| a.to_bits() & mask == net),
-        }
+        self.blocks.find(client)
     }
 }
 
@@ -123,6 +142,9 @@ mod tests {
         assert_eq!(read("10.0.0.1/8"), Err(CidrError::HostBits));
         assert_eq!(read("10.0.0.0/33"), Err(CidrError::Prefix));
         assert_eq!(read("ten/8"), Err(CidrError::Address));
+        assert_eq!(read("::ffff:10.0.0.0/104"), Ok("10.0.0.0/8".into()));
+        assert_eq!(read("::ffff:0.0.0.0/95"), Err(CidrError::HostBits));
+        assert_eq!(read("::ffff:192.0.2.1"), Ok("192.0.2.1/32".into()));
     }
 
     #[test]

@@ -32,7 +32,7 @@ pub enum AnswerMode {
 }
 
 /// `[answer]`, and the same again where a list overrides it.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct AnswerSettings {
     /// Which answer.
     pub mode: AnswerMode,
@@ -50,6 +50,45 @@ pub struct AnswerSettings {
     pub text: String,
     /// Language of `text` (RFC 5646), for the Structured DNS Error.
     pub language: String,
+}
+
+/// What of [`AnswerSettings`] is another for some clients, whatever the list says.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct AnswerOverride {
+    /// Which answer.
+    pub mode: Option<AnswerMode>,
+    /// Sinkhole addresses.
+    pub ipv4: Option<Vec<Ipv4Addr>>,
+    /// Sinkhole addresses.
+    pub ipv6: Option<Vec<Ipv6Addr>>,
+    /// Target of the `cname` mode.
+    pub cname: Option<Name>,
+    /// Seconds.
+    pub ttl: Option<u32>,
+    /// Extended DNS error; the inner `None` for no EDE option.
+    pub ede: Option<Option<u16>>,
+    /// EXTRA-TEXT.
+    pub text: Option<String>,
+    /// Its language.
+    pub language: Option<String>,
+}
+
+impl AnswerOverride {
+    /// `base` with what is said here in place of what is said there.
+    pub fn over(&self, base: &AnswerSettings) -> AnswerSettings {
+        let Self { mode, ipv4, ipv6, cname, ttl, ede, text, language } = self.clone();
+        let base = base.clone();
+        AnswerSettings {
+            mode: mode.unwrap_or(base.mode),
+            ipv4: ipv4.unwrap_or(base.ipv4),
+            ipv6: ipv6.unwrap_or(base.ipv6),
+            cname: cname.or(base.cname),
+            ttl: ttl.unwrap_or(base.ttl),
+            ede: ede.unwrap_or(base.ede),
+            text: text.unwrap_or(base.text),
+            language: language.unwrap_or(base.language),
+        }
+    }
 }
 
 /// One list's share of the policy.

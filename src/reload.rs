@@ -12,6 +12,7 @@
 mod board;
 mod chronicle;
 mod clerk;
+mod clientele;
 mod control;
 mod file;
 mod gatekeeper;
@@ -21,6 +22,7 @@ mod loader;
 mod pace;
 mod report;
 mod review;
+mod side;
 #[cfg(test)]
 mod testing;
 mod trial;
@@ -29,6 +31,7 @@ mod watch;
 
 pub use board::{Board, Looks, Posted};
 pub use clerk::Clerk;
+pub use clientele::Belonging;
 pub use control::{
     Control, Operation, Outcome, Phase, Published, Ruling, StartError, Target, TrialOrder, Trigger, first, no_such_list,
 };

@@ -186,7 +186,10 @@ impl Bound {
             };
             workers.push(std::thread::Builder::new().name(format!("udp-{index}")).spawn(run)?);
         }
-        let shared = shared::Shared::new(engine, misses.runtime(), settings, &stopped);
+        let shown = certificates.map(|certificates| certificates.leaf());
+        let name = settings.tls.as_ref().and_then(|tls| tls.name.as_ref()).map(ToString::to_string);
+        let name = name.as_deref().or_else(|| shown.as_ref().and_then(Leaf::name));
+        let shared = shared::Shared::new(engine, misses.runtime(), (settings, name), &stopped);
         let (most, time) = settings.tls.as_ref().map_or(HANDSHAKES, |tls| (tls.max_handshakes, tls.handshake));
         let greeter = tls::Greeter::new(&shared, tls::Handshakes::new(most, time));
         let mut tcp = tcp::Listeners::new(&shared, &greeter);

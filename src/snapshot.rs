@@ -1,14 +1,18 @@
-//! What one decision needs, swapped together: the set, the policy of each list, who may ask; and whom new versions of
-//! lists are tried on.
+//! What one decision needs, swapped together: the set, the policy of each list and of each group of clients, who may
+//! ask; and whom new versions of lists are tried on.
+
+mod policy;
+
+pub use policy::{Clients, Group, Lists, MAX_GROUPS, Policy};
 
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::event::{Attribution, Cause, Outcome};
-use crate::limit::Acl;
+use crate::limit::{Acl, Door};
 use crate::name::NameBuf;
-use crate::policy::{Blocked, Host, ListPolicy};
+use crate::policy::{Host, ListPolicy};
 use crate::rule::{Effect, Mode, RpzAction, Scope, show_pattern};
 use crate::set::{Match, Part, Set, TooManyRules};
 use crate::util::UnixTime;
@@ -24,6 +28,8 @@ pub struct Snapshot {
     lists: Box<[ListPolicy]>,
     acl: Acl,
     host: Arc<Host>,
+    /// `None`: the same holds for all.
+    clients: Option<Arc<Clients>>,
     canaries: Box<[Canary]>,
 }
 
@@ -31,15 +37,17 @@ pub struct Snapshot {
 #[derive(Clone, Debug)]
 pub struct Canary {
     clients: Acl,
+    /// The lists whose versions are on trial: who is not concerned by any has no part in it.
+    lists: Box<[u16]>,
     /// Without canaries of its own.
     snapshot: Arc<Snapshot>,
     queries: Arc<AtomicU64>,
 }
 
 impl Canary {
-    /// `snapshot` holds for `clients`; `queries` counts what they ask.
-    pub fn new(clients: Acl, snapshot: Arc<Snapshot>, queries: Arc<AtomicU64>) -> Self {
-        Self { clients, snapshot, queries }
+    /// `snapshot`, with other versions of `lists`, holds for `clients`; `queries` counts what they ask.
+    pub fn new(clients: Acl, lists: &[u16], snapshot: Arc<Snapshot>, queries: Arc<AtomicU64>) -> Self {
+        Self { clients, lists: lists.into(), snapshot, queries }
     }
 
     /// What holds for them.
@@ -59,6 +67,8 @@ pub struct Decision<'a> {
     pub shadow: Option<Match<'a>>,
     /// Just one rule was seen to match.
     pub alone: bool,
+    /// Some rule was seen to match, if only of a list that does not hold for this client.
+    pub known: bool,
 }
 
 impl<'a> Decision<'a> {
@@ -90,8 +100,15 @@ impl Snapshot {
         acl: Acl,
         now: UnixTime,
     ) -> Result<Self, TooManyRules> {
-        let set = Set::build(parts, now)?;
-        Ok(Self { generation, set, lists: lists.into(), acl, host: Arc::default(), canaries: Box::default() })
+        Ok(Self {
+            generation,
+            set: Set::build(parts, now)?,
+            lists: lists.into(),
+            acl,
+            host: Arc::default(),
+            clients: None,
+            canaries: Box::default(),
+        })
     }
 
     /// With this told of the server, to all clients.
@@ -107,6 +124,11 @@ impl Snapshot {
         Self { canaries: canaries.into(), ..self }
     }
 
+    /// With groups of clients that are apart.
+    pub fn with_clients(self, clients: Option<Arc<Clients>>) -> Self {
+        Self { clients, ..self }
+    }
+
     /// The same rules with the order dates looked at anew. The canaries get the generations that follow.
     pub fn at(&self, generation: u64, now: UnixTime) -> Self {
         let later = |(number, canary): (u64, &Canary)| Canary {
@@ -119,24 +141,38 @@ impl Snapshot {
             lists: self.lists.clone(),
             acl: self.acl.clone(),
             host: Arc::clone(&self.host),
+            clients: self.clients.clone(),
             canaries: (generation + 1..).zip(&self.canaries).map(later).collect(),
         }
     }
 
     /// What holds for this client.
-    pub fn of(&self, client: IpAddr) -> &Self {
-        self.canaries.iter().find(|canary| canary.clients.allows(client)).map_or(self, |canary| &canary.snapshot)
+    pub fn of(&self, client: IpAddr, door: Door) -> Policy<'_> {
+        let policy = Policy::of_client(self, client, door);
+        self.canary_of(client, &policy).map_or(policy, |canary| policy.under(&canary.snapshot))
     }
 
     /// The same, for a query that just came in: it is counted.
-    pub fn enter(&self, client: IpAddr) -> &Self {
-        match self.canaries.iter().find(|canary| canary.clients.allows(client)) {
+    pub fn enter(&self, client: IpAddr, door: Door) -> Policy<'_> {
+        let policy = Policy::of_client(self, client, door);
+        match self.canary_of(client, &policy) {
             Some(canary) => {
                 canary.queries.fetch_add(1, Ordering::Relaxed);
-                &canary.snapshot
+                policy.under(&canary.snapshot)
             }
-            None => self,
+            None => policy,
         }
+    }
+
+    /// What holds for clients for whom nothing special does.
+    pub fn of_all(&self) -> Policy<'_> {
+        Policy::of_all(self)
+    }
+
+    /// The versions of lists tried on this client.
+    fn canary_of(&self, client: IpAddr, policy: &Policy<'_>) -> Option<&Canary> {
+        let concerned = |canary: &&Canary| !policy.is_exempt() && canary.lists.iter().any(|&list| policy.has(list));
+        self.canaries.iter().find(|canary| canary.clients.allows(client)).filter(concerned)
     }
 
     /// Clients for whom other rules hold.
@@ -180,51 +216,41 @@ impl Snapshot {
         &self.host
     }
 
-    /// Decides about a name (DESIGN section 2, precedence).
-    pub fn decide(&self, name: &NameBuf) -> Decision<'_> {
-        let mut decision = Decision::default();
-        let mut seen = 0;
-        self.set.matches(name, |found| {
-            seen += 1;
-            let list = &self.lists[usize::from(found.list)];
-            let place = match (&found.kind.effect, list.mode) {
-                (Effect::Allow, Mode::Enforce) => &mut decision.allow,
-                // An exception on trial excepts nothing.
-                (Effect::Allow, Mode::Shadow) => return,
-                (_, Mode::Enforce) => &mut decision.block,
-                (_, Mode::Shadow) => &mut decision.shadow,
-            };
-            if place.as_ref().is_none_or(|held| goes_before(&found, held)) {
-                *place = Some(found);
-            }
-        });
-        decision.alone = seen == 1;
-        decision
+    /// Groups of clients that are apart.
+    pub fn clients(&self) -> Option<&Arc<Clients>> {
+        self.clients.as_ref()
     }
 
-    /// What an answer needs to know of a match; `below` is 0 when a target of the answer matched.
-    pub fn blocked(&self, found: &Match<'_>, below: usize) -> Blocked<'_> {
-        let rule = self.set.rule(found.id);
-        Blocked {
-            list: &self.lists[usize::from(found.list)],
-            effect: &rule.kind.effect,
-            order: rule.order.map(AsRef::as_ref),
-            below,
-            serial: self.generation as u32,
-        }
+    /// Decides about a name, for clients for whom nothing special holds.
+    pub fn decide(&self, name: &NameBuf) -> Decision<'_> {
+        self.of_all().decide(name)
+    }
+
+    /// A group by its number.
+    fn group_of(&self, number: u16) -> Option<&Group> {
+        self.clients.as_ref()?.group(number)
+    }
+
+    /// Whether list `other` holds for everybody for whom list `one` does and whose hits are told.
+    fn hold_together(&self, one: u16, other: u16) -> bool {
+        let groups = self.clients.iter().flat_map(|clients| &*clients.groups);
+        let mut told = groups.filter(|group| group.statistics && !group.exempt && group.lists.has(one));
+        one == other || told.all(|group| group.lists.has(other))
     }
 }
 
 impl Attribution for Snapshot {
-    fn causes(&self, name: &[u8], mode: Mode) -> Vec<Cause> {
+    fn causes(&self, name: &[u8], mode: Mode, group: u16) -> Vec<Cause> {
         let mut buf = NameBuf::new();
         if buf.set_wire(name).is_err() {
             return Vec::new();
         }
+        let group = self.group_of(group);
+        let holds = |list: u16| group.is_none_or(|group| group.lists.has(list));
         let mut found = Vec::new();
         self.set.all(&buf, |rule| {
             let list = &self.lists[usize::from(rule.list)];
-            if list.mode == mode && rule.kind.effect != Effect::Allow {
+            if list.mode == mode && rule.kind.effect != Effect::Allow && holds(rule.list) {
                 found.push(rule);
             }
         });
@@ -287,9 +313,17 @@ impl Attribution for Snapshot {
             // On the pattern itself it need not have matched.
             let only_below = other.kind.scope == Scope::Below && named.kind.scope == Scope::Subtree;
             let may_miss = only_below && other.below == below;
-            list.mode == mode && other.kind.effect != Effect::Allow && !may_miss && !goes_before(other, &decided)
+            list.mode == mode
+                && other.kind.effect != Effect::Allow
+                && !may_miss
+                && !goes_before(other, &decided)
+                && self.hold_together(decided.list, other.list)
         });
         Some((mode.into(), self.explain(&buf, found)))
+    }
+
+    fn group(&self, group: u16) -> Option<Arc<str>> {
+        self.group_of(group).map(|group| Arc::clone(&group.name))
     }
 }
 

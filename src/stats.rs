@@ -1,6 +1,7 @@
 //! Exact counters: one block a worker and one for all others, added up off the query path; and the [`Tally`] of hits.
 
 mod delta;
+mod rcodes;
 mod tally;
 
 pub use delta::{Clients, Delta, Kind, Of, Row};
@@ -18,31 +19,8 @@ use crate::rule::Mode;
 /// The most lists ever counted apart, versions on trial being lists of their own; further ones share the last place (and keep being blocked).
 pub const MAX_LISTS: usize = 2048;
 
-/// Response codes counted apart, by number: those a header has room for, BADVERS (RFC 6891 section 9), and last, out of
-/// its turn, BADCOOKIE.
-const RCODES: [&str; 18] = [
-    "noerror",
-    "formerr",
-    "servfail",
-    "nxdomain",
-    "notimp",
-    "refused",
-    "yxdomain",
-    "yxrrset",
-    "nxrrset",
-    "notauth",
-    "notzone",
-    "rcode11",
-    "rcode12",
-    "rcode13",
-    "rcode14",
-    "rcode15",
-    "badvers",
-    "badcookie",
-];
-
-/// The one that has a place out of its turn (RFC 7873 section 8).
-const BADCOOKIE: u16 = 23;
+/// The most groups of clients ever counted apart; further ones share the last place.
+const MAX_GROUPS: usize = 2048;
 
 /// What happened to a query, beside what a list did to it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -176,9 +154,11 @@ struct Block {
     /// What came in, by transport.
     received: [AtomicU64; Transport::ALL.len()],
     /// Answers by transport and response code.
-    rcodes: [[AtomicU64; RCODES.len()]; Transport::ALL.len()],
+    rcodes: [[AtomicU64; rcodes::ALL.len()]; Transport::ALL.len()],
     answers: [AtomicU64; AnswerKind::ALL.len()],
     lists: Box<[[AtomicU64; 2]]>,
+    /// Of groups of clients: hits by mode, and queries.
+    groups: Box<[[AtomicU64; 3]]>,
 }
 
 impl Clone for Counters {
@@ -205,7 +185,7 @@ impl Counters {
 
     /// Counts an answer with this response code.
     pub fn answered(&mut self, transport: Transport, rcode: u16) {
-        let rcode = if rcode == BADCOOKIE { RCODES.len() - 1 } else { usize::from(rcode).min(RCODES.len() - 2) };
+        let rcode = rcodes::place(rcode);
         self.add(|block| &block.rcodes[transport as usize][rcode]);
     }
 
@@ -219,6 +199,16 @@ impl Counters {
             }
             Mode::Shadow => self.bump(Counter::Shadow),
         }
+    }
+
+    /// Counts a message from a client of the group at `slot`.
+    pub fn group_asked(&mut self, slot: usize) {
+        self.add(|block| &block.groups[slot.min(MAX_GROUPS - 1)][2]);
+    }
+
+    /// Counts a hit of a client of the group at `slot`, by a list of this mode.
+    pub fn group_hit(&mut self, slot: usize, mode: Mode) {
+        self.add(|block| &block.groups[slot.min(MAX_GROUPS - 1)][mode as usize]);
     }
 
     /// Adds one. A block that is not shared by clones has only this owner, and `&mut` says that nobody else uses it
@@ -242,6 +232,7 @@ impl Block {
             rcodes: std::array::from_fn(|_| std::array::from_fn(|_| AtomicU64::new(0))),
             answers: std::array::from_fn(|_| AtomicU64::new(0)),
             lists: (0..MAX_LISTS).map(|_| [AtomicU64::new(0), AtomicU64::new(0)]).collect(),
+            groups: (0..MAX_GROUPS).map(|_| std::array::from_fn(|_| AtomicU64::new(0))).collect(),
         })
     }
 }
@@ -259,6 +250,8 @@ struct Inner {
     /// The block of all clones, one of `blocks`.
     common: Option<Arc<Block>>,
     slots: HashMap<Arc<str>, usize>,
+    /// The same for groups of clients.
+    group_slots: HashMap<Arc<str>, usize>,
 }
 
 impl Stats {
@@ -282,6 +275,13 @@ impl Stats {
         *inner.slots.entry(Arc::clone(name)).or_insert(next)
     }
 
+    /// The place of the group of clients called `name`, the same each time.
+    pub fn group_slot(&self, name: &Arc<str>) -> usize {
+        let mut inner = self.lock();
+        let next = inner.group_slots.len().min(MAX_GROUPS - 1);
+        *inner.group_slots.entry(Arc::clone(name)).or_insert(next)
+    }
+
     /// Hits of the list at `slot`, enforced or not.
     pub fn hits(&self, slot: usize) -> u64 {
         let inner = self.lock();
@@ -302,7 +302,9 @@ impl Stats {
             .map(|&transport| TransportTotals {
                 transport: transport.as_str(),
                 received: sum(&|w| &w.received[transport as usize]),
-                rcodes: std::array::from_fn(|rcode| (RCODES[rcode], sum(&|w| &w.rcodes[transport as usize][rcode]))),
+                rcodes: std::array::from_fn(|rcode| {
+                    (rcodes::ALL[rcode], sum(&|w| &w.rcodes[transport as usize][rcode]))
+                }),
             })
             .collect();
         // Workers count it by transport only.
@@ -319,7 +321,18 @@ impl Stats {
             })
             .collect();
         lists.sort_by(|a, b| a.name.cmp(&b.name));
-        Totals { queries, transports, answers, lists }
+        let mut groups: Vec<_> = inner
+            .group_slots
+            .iter()
+            .map(|(name, &slot)| GroupTotals {
+                name: name.to_string(),
+                queries: sum(&|w| &w.groups[slot][2]),
+                blocked: sum(&|w| &w.groups[slot][Mode::Enforce as usize]),
+                shadow: sum(&|w| &w.groups[slot][Mode::Shadow as usize]),
+            })
+            .collect();
+        groups.sort_by(|a, b| a.name.cmp(&b.name));
+        Totals { queries, transports, answers, lists, groups }
     }
 
     /// The lock is only ever held for a moment here.
@@ -342,6 +355,9 @@ pub struct Totals {
     pub answers: Vec<(&'static str, u64)>,
     /// By list.
     pub lists: Vec<ListTotals>,
+    /// By group of clients.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub groups: Vec<GroupTotals>,
 }
 
 /// The counters of one transport.
@@ -352,7 +368,7 @@ pub struct TransportTotals {
     /// Messages that came in.
     pub received: u64,
     /// Answers made, by response code.
-    pub rcodes: [(&'static str, u64); RCODES.len()],
+    pub rcodes: [(&'static str, u64); rcodes::ALL.len()],
 }
 
 /// The counters of one list.
@@ -363,6 +379,19 @@ pub struct ListTotals {
     /// Queries answered as it says.
     pub blocked: u64,
     /// Queries it would have blocked.
+    pub shadow: u64,
+}
+
+/// The counters of one group of clients.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct GroupTotals {
+    /// Its name.
+    pub name: String,
+    /// Messages that came from its clients.
+    pub queries: u64,
+    /// Of these, what a list blocked.
+    pub blocked: u64,
+    /// What a shadow list would have blocked.
     pub shadow: u64,
 }
 

@@ -342,6 +342,7 @@ fn every_event() -> Vec<Event> {
             generation: 7,
             lists: vec![ListInForce { name: "l".into(), version: None, sha256: None, mode: Mode::Shadow }],
         }),
+        Event::ClientsChanged(ClientsChange { clients: "c".into(), blocks: 3, sha256 }),
         Event::FetchFailed(FailedFetch { list: "l".into(), source: "s".into(), reason: "x".into(), failures: 2 }),
         Event::Recovered(RecoveredTail { file: "f".into(), moved_to: "t".into(), bytes: 3, sha256 }),
         Event::Disturbed(Disturbed { file: "f".into(), what: "w".into() }),

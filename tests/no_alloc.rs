@@ -8,13 +8,13 @@ use std::sync::Arc;
 use qalqan::cache::{Cache, Key};
 use qalqan::engine::{Decider, Peer, Verdict};
 use qalqan::event::Transport;
-use qalqan::hits::{self, Clients, HitLog, Takers};
-use qalqan::limit::{Acl, Settings};
+use qalqan::hits::{self, HitLog, Takers};
+use qalqan::limit::{Acl, Doors, Prefixes, Settings};
 use qalqan::name::{Name, NameBuf};
 use qalqan::policy::{Answer, AnswerMode, AnswerSettings, Host, HostSettings, ListPolicy};
 use qalqan::rule::{Effect, Kind, Mode, Order, Role, RulesBuilder, Scope};
 use qalqan::set::Part;
-use qalqan::snapshot::Snapshot;
+use qalqan::snapshot::{Clients, Group, Lists, Snapshot};
 use qalqan::stats::Stats;
 use qalqan::util::{Now, UnixTime};
 use qalqan::wire;
@@ -72,6 +72,26 @@ fn list(index: u16, name: &str, mode: AnswerMode) -> (ListPolicy, Part) {
     (policy, Part::new(index, Arc::new(rules.build())))
 }
 
+/// Two groups with all lists and an answer of their own: of some addresses among a hundred thousand others, and of a door.
+fn clients(doors: &Doors) -> Clients {
+    let group = |name: &str, slot| Group {
+        name: name.into(),
+        lists: Lists::only(0..5),
+        answers: Some([0, 0, 0, 0, 1].into()),
+        exempt: false,
+        statistics: true,
+        slot,
+    };
+    let answer = |mode| list(0, "any.test", mode).0.answer;
+    let block = |n: u32| (format!("127.{}.{}.{}", 128 | n >> 16, n >> 8 & 255, n & 255).parse().expect("a block"), 1);
+    Clients {
+        prefixes: Arc::new(Prefixes::new((0..100_000).map(block), 0)),
+        doors: vec![0; doors.open("kids").number()].into_iter().chain([2]).collect(),
+        groups: [group("many", 0), group("door", 1)].into(),
+        answers: [answer(AnswerMode::Nxdomain), answer(AnswerMode::Drop)].into(),
+    }
+}
+
 /// A cache with room.
 fn cache() -> Cache {
     let settings = qalqan::cache::Settings {
@@ -106,7 +126,7 @@ fn a_decided_query_allocates_nothing() {
     let folder = tempfile::tempdir().expect("a folder");
     let settings = hits::Settings {
         file: Some(folder.path().join("hits.jsonl")),
-        clients: Clients::Full,
+        clients: hits::Clients::Full,
         max_size: 1 << 30,
         max_age: std::time::Duration::from_secs(86_400),
         keep: 1,
@@ -147,6 +167,9 @@ fn a_decided_query_allocates_nothing() {
         messages.push(cookie);
     }
     let peer = Peer::new("127.0.0.1:4000".parse().expect("an address"), Transport::Udp);
+    let doors = Doors::default();
+    let one_of_many = Peer::new("127.129.3.7:4000".parse().expect("an address"), Transport::Udp);
+    let through = peer.through(doors.open("kids"));
     let stranger = Peer::new("192.0.2.1:4000".parse().expect("an address"), Transport::Udp);
     // In the cache: what leads nowhere, and an alias, which is checked against the rules once a generation.
     let blocked = messages.len();
@@ -170,13 +193,17 @@ fn a_decided_query_allocates_nothing() {
     let mut out = vec![0; wire::UDP_EDNS];
     let mut decided = 0;
     // Each round is another generation, so the alias is checked anew in each.
-    let snapshots = [snapshot.at(2, UnixTime(0)), snapshot];
+    let grouped = snapshot.at(3, UnixTime(0)).with_clients(Some(Arc::new(clients(&doors))));
+    for (peer, number) in [(peer, 0), (one_of_many, 1), (through, 2)] {
+        assert_eq!(grouped.of(peer.address.ip(), peer.door).number(), number);
+    }
+    let snapshots = [snapshot.at(2, UnixTime(0)), snapshot, grouped];
     let mut rounds = 0;
     let mut round = || {
         rounds += 1;
-        let snapshot = &snapshots[rounds % 2];
+        let snapshot = &snapshots[rounds % 3];
         for (at, message) in messages.iter().enumerate() {
-            for peer in [peer, stranger] {
+            for peer in [peer, stranger, one_of_many, through] {
                 let verdict = decider.decide(snapshot, message, peer, Now { unix_ms: 1 }, &mut out);
                 assert!(
                     !matches!(verdict, Verdict::Resolve(_)),

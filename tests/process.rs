@@ -16,6 +16,8 @@ mod canary;
 mod certificates;
 #[path = "process/clickhouse.rs"]
 mod clickhouse;
+#[path = "process/clients.rs"]
+mod clients;
 #[path = "process/collectors.rs"]
 mod collectors;
 #[path = "process/configuration.rs"]
@@ -26,6 +28,8 @@ mod dates;
 mod dig;
 #[path = "process/doh.rs"]
 mod doh;
+#[path = "process/doors.rs"]
+mod doors;
 #[path = "process/doq.rs"]
 mod doq;
 #[path = "process/dot.rs"]

@@ -21,7 +21,7 @@ const MOST: usize = 48 << 20;
 struct List(Vec<Arc<Order>>);
 
 impl Attribution for List {
-    fn causes(&self, _: &[u8], _: Mode) -> Vec<Cause> {
+    fn causes(&self, _: &[u8], _: Mode, _: u16) -> Vec<Cause> {
         Vec::new()
     }
 
@@ -79,6 +79,7 @@ fn hit_all(
             generation: 1,
             client: std::net::Ipv4Addr::from_bits(0x0a00_0000 | client).into(),
             transport: Transport::Udp,
+            group: 0,
             qtype: 1,
             outcome: Outcome::Blocked,
             answer: AnswerKind::Sinkhole,

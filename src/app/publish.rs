@@ -12,7 +12,7 @@ use crate::event::{Attribution, Transport};
 use crate::fetch;
 use crate::gate::Decisions;
 use crate::hits::HitLog;
-use crate::limit::{self, Acl};
+use crate::limit::{self, Acl, Doors};
 use crate::local::{self, Designated, Local};
 use crate::policy::{Answer, Host, ListPolicy};
 use crate::reload::{self, Group, Loaded, Phase, Published, Target};
@@ -25,7 +25,7 @@ use crate::upstream::{self, Upstream};
 use crate::util::{Handover, Now, UnixTime};
 
 use super::certificates::Keeper;
-use super::{AppError, host};
+use super::{AppError, clients, host};
 
 /// The publishing side of everything that is swapped.
 pub struct Publisher {
@@ -42,6 +42,7 @@ pub struct Publisher {
     published: Published,
     reviewer: Arc<Reviewer>,
     cache: Option<Arc<Cache>>,
+    doors: Arc<Doors>,
     fetch: Option<fetch::Handle>,
     certificates: Option<Keeper>,
 }
@@ -103,7 +104,8 @@ impl Publisher {
             host::host(settings, settings.server.tcp.idle).map_err(|error| errors.push(AppError::Cookies(error))).ok();
         let upstream = Upstream::new(&settings.upstream, &own).map_err(AppError::Upstream);
         let upstream = upstream.map_err(|error| errors.push(error)).ok();
-        let snapshot = compile_all(1, settings, loaded, &stats, now).map_err(|error| errors.push(error)).ok();
+        let doors = Arc::<Doors>::default();
+        let snapshot = compile_all(1, settings, loaded, (&stats, &doors), now).map_err(|error| errors.push(error)).ok();
         let (Some(local), Some(host), Some(upstream), Some(snapshot)) = (local, host, upstream, snapshot) else {
             return Err(errors);
         };
@@ -113,7 +115,8 @@ impl Publisher {
         let snapshots = Handover::new(snapshot);
         let routes = Handover::new(Routes { local, upstream: Arc::new(upstream) });
         let cache = Cache::new(&settings.cache).map(Arc::new);
-        let engine = Engine::new(Arc::clone(&snapshots), Arc::clone(&routes), Arc::clone(&stats), hits, cache.clone());
+        let shared = (Arc::clone(&stats), Arc::clone(&doors));
+        let engine = Engine::new(Arc::clone(&snapshots), Arc::clone(&routes), shared, hits, cache.clone());
         let upstream = settings.upstream.clone();
         let hits = Arc::downgrade(hits);
         let reviewer = Arc::<Reviewer>::default();
@@ -131,6 +134,7 @@ impl Publisher {
             published,
             reviewer,
             cache,
+            doors,
             fetch: None,
             certificates: None,
         };
@@ -207,7 +211,7 @@ impl Target for Publisher {
     type Error = AppError;
 
     fn publish(&mut self, settings: &Settings, loaded: Loaded, now: UnixTime) -> Result<Published, AppError> {
-        let snapshot = compile_all(self.next_generation(), settings, &loaded, &self.stats, now)?;
+        let snapshot = compile_all(self.next_generation(), settings, &loaded, (&self.stats, &self.doors), now)?;
         let Loaded { decisions, .. } = loaded;
         self.reroute(settings);
         match host::host(settings, self.idle) {
@@ -278,7 +282,8 @@ fn local(settings: &Settings, designated: Option<&Designated>) -> Result<Local, 
     Local::new(&local, &forwarded).map_err(AppError::Local)
 }
 
-/// Settings and rules as one snapshot, and what holds for clients on whom new versions of lists are tried.
+/// Settings and rules as one snapshot, and what holds for groups of clients, and for those on whom new versions of lists
+/// are tried.
 ///
 /// # Errors
 /// More rules than a set can hold.
@@ -286,9 +291,10 @@ pub fn compile_all(
     generation: u64,
     settings: &Settings,
     loaded: &Loaded,
-    stats: &Stats,
+    (stats, doors): (&Stats, &Doors),
     now: UnixTime,
 ) -> Result<Snapshot, AppError> {
+    let of_groups = clients::compile(settings, loaded, stats, doors);
     let canary = |(generation, group): (u64, &Group)| {
         let policy = |(index, list): (usize, &ListSettings)| {
             let tried = group.lists.iter().any(|&at| usize::from(at) == index);
@@ -301,11 +307,13 @@ pub fn compile_all(
         parts.sort_by_key(|part| part.list);
         let snapshot = Snapshot::compile(generation, policies, parts, Acl::new(&settings.limit), now);
         let clients = Acl::new(&limit::Settings { allow_from: group.clients.clone() });
-        Ok(Canary::new(clients, Arc::new(snapshot.map_err(AppError::Rules)?), Arc::clone(&group.queries)))
+        let snapshot = snapshot.map_err(AppError::Rules)?.with_clients(of_groups.clone());
+        Ok(Canary::new(clients, &group.lists, Arc::new(snapshot), Arc::clone(&group.queries)))
     };
     let canaries: Result<Vec<Canary>, AppError> = (generation + 1..).zip(&loaded.groups).map(canary).collect();
     let snapshot = compile(generation, settings, loaded.parts.clone(), stats, now)?;
-    Ok(snapshot.with_canaries(canaries?))
+    let canaries = canaries?;
+    Ok(snapshot.with_clients(of_groups).with_canaries(canaries))
 }
 
 /// Behind the name of a list, hits of a version on trial are counted; no list has a space in its name.

@@ -50,6 +50,8 @@ pub enum Event {
     CanaryEnded(CanaryEnd),
     /// What decides queries was exchanged; says everything that is in force from then on.
     SnapshotPublished(Publication),
+    /// Which addresses are of a group of clients.
+    ClientsChanged(ClientsChange),
     /// A source could not be fetched.
     FetchFailed(FailedFetch),
     /// A half-written line at the end of this log was moved aside.
@@ -379,6 +381,17 @@ impl From<rule::Mode> for Mode {
             rule::Mode::Shadow => Self::Shadow,
         }
     }
+}
+
+/// The address blocks of a group of clients from now on.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ClientsChange {
+    /// The group.
+    pub clients: Text,
+    /// How many blocks.
+    pub blocks: u64,
+    /// Of all of them in order of addresses, each followed by a newline.
+    pub sha256: Digest,
 }
 
 /// A source that did not answer as it should.

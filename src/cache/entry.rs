@@ -38,7 +38,8 @@ pub(super) struct Entry {
     ttl: u32,
     /// It leads to other names, which have to be checked against the rules.
     leads_on: bool,
-    generation: AtomicU64,
+    /// Under which they were checked.
+    stamp: AtomicU64,
     /// Until then a stale answer is given without asking anybody.
     held_until: AtomicI64,
     hits: AtomicU8,
@@ -113,7 +114,7 @@ impl Entry {
             stored: now.0,
             ttl,
             leads_on,
-            generation: AtomicU64::new(0),
+            stamp: AtomicU64::new(0),
             held_until: AtomicI64::new(i64::MIN),
             hits: AtomicU8::new(0),
             refreshing: AtomicBool::new(false),
@@ -136,9 +137,15 @@ impl Entry {
         taken + taken / HOLES
     }
 
-    /// It was decided about under this generation and found to lead nowhere that a rule knows.
-    pub fn mark(&self, generation: u64) {
-        self.generation.store(generation, Ordering::Relaxed);
+    /// It was decided about under this stamp and found to lead nowhere that a rule knows.
+    pub fn mark(&self, stamp: u64) {
+        self.stamp.store(stamp, Ordering::Relaxed);
+    }
+
+    /// It was found to lead nowhere that a rule knows, for this client or for everybody.
+    fn is_checked(&self, age: &Age) -> bool {
+        let stamp = self.stamp.load(Ordering::Relaxed);
+        stamp == age.stamp || stamp == age.stamp_of_all
     }
 
     /// Hits so far, up to a few.
@@ -199,7 +206,7 @@ impl Entry {
             id: self.id,
             len: written.len,
             truncated: (self.counts != [0; 3] && written.kept == 0) || self.flags & flag::TC != 0,
-            checked: !self.leads_on || self.generation.load(Ordering::Relaxed) == age.generation,
+            checked: !self.leads_on || self.is_checked(age),
             stale,
             refresh: due && !self.refreshing.swap(true, Ordering::Relaxed),
         })
@@ -207,7 +214,7 @@ impl Entry {
 
     /// Writes the answer for who had it fetched: what others get who come at once, but not a hit.
     pub fn first(&self, asked: &Asked<'_>, settings: &Settings, out: &mut [u8]) -> Option<Hit> {
-        let age = Age { now: UnixTime(self.stored), generation: 0, upstream_failed: false };
+        let age = Age::new(UnixTime(self.stored), 0, 0);
         let hit = self.answer(asked, &age, settings, out);
         self.set_hits(0);
         hit

@@ -85,7 +85,7 @@ fn get_at(cache: &Cache, text: &str, qtype: u16, after: i64, upstream_failed: bo
         text.chars().enumerate().map(|(i, c)| if i % 2 == 0 { c.to_ascii_uppercase() } else { c }).collect();
     let (message, query, buf) = query(&mixed, qtype, true);
     let mut out = vec![0; UDP_EDNS];
-    let age = Age { now: UnixTime(T + after), generation: 1, upstream_failed };
+    let age = Age { upstream_failed, ..Age::new(UnixTime(T + after), 1, u64::MAX) };
     let asked = Asked { message: &message, query: &query, limit: UDP_EDNS };
     let hit = cache.answer(&Key::new(buf.wire(), &query, false), &asked, &age, &mut out)?;
     out.truncate(hit.len);
@@ -211,7 +211,7 @@ fn names_that_answers_lead_to_are_checked_once_a_generation() {
     let (message, query, buf) = query("a.test", rtype::A, false);
     let key = Key::new(buf.wire(), &query, false);
     let at = |generation| {
-        let age = Age { now: UnixTime(T), generation, upstream_failed: false };
+        let age = Age::new(UnixTime(T), generation, u64::MAX);
         cache.whole(&key, &message, &query, &age).expect("kept").1
     };
     assert_eq!((at(1).checked, at(2).checked), (true, false));
@@ -224,7 +224,7 @@ fn names_that_answers_lead_to_are_checked_once_a_generation() {
     assert!(!at(3).checked);
     // Whoever is excepted is kept apart, both ways.
     let excepted = Key { excepted: true, ..key };
-    let age = Age { now: UnixTime(T), generation: 2, upstream_failed: false };
+    let age = Age::new(UnixTime(T), 2, u64::MAX);
     assert!(cache.whole(&excepted, &message, &query, &age).is_none());
     for other in [Key { dnssec_ok: true, ..key }, Key { checking_disabled: true, ..key }] {
         assert!(cache.whole(&other, &message, &query, &age).is_none());
@@ -386,7 +386,7 @@ proptest! {
                 }
                 _ => {
                     let mut out = vec![0; UDP_EDNS];
-                    let age = Age { now: UnixTime(now), generation: 0, upstream_failed: false };
+                    let age = Age::new(UnixTime(now), 0, u64::MAX);
                     let asked = Asked { message: &message, query: &query, limit: UDP_EDNS };
                     let hit = cache.answer(&key, &asked, &age, &mut out);
                     let known = map.get(&(number, kind)).filter(|(stored, ttl, _)| now < stored + i64::from(*ttl));
@@ -438,7 +438,7 @@ proptest! {
         if kept {
             let (mut relayed, mut cached) = (vec![0; 2000], vec![0; 2000]);
             let len = wire::relay(&bytes, &message, &query, limit, &mut relayed, &mut Vec::new()).expect("relayed").len;
-            let age = Age { now: UnixTime(T), generation: 1, upstream_failed: false };
+            let age = Age::new(UnixTime(T), 1, u64::MAX);
             let asked = Asked { message: &message, query: &query, limit };
             let hit = cache.answer(&key, &asked, &age, &mut cached).expect("just kept");
             prop_assert_eq!(&cached[..hit.len], &relayed[..len], "TTLs are within bounds, so they are the same too");

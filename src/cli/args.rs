@@ -259,6 +259,9 @@ pub(super) struct WhyArgs {
     /// Ask as this client; without it, as one that may ask
     #[arg(long, value_name = "IP")]
     pub(super) client: Option<IpAddr>,
+    /// Ask as one who comes through this door (`via` of [[clients]])
+    #[arg(long, value_name = "DOOR")]
+    pub(super) via: Option<String>,
     /// Record type, by name or number
     #[arg(long = "type", value_name = "TYPE", default_value = "A", value_parser = record_type)]
     pub(super) rtype: u16,

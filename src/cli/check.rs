@@ -13,7 +13,7 @@ use super::args::ConfigArg;
 use super::output::{self, Progress, Style, complain};
 use super::{Exit, settings};
 use crate::app;
-use crate::config::Settings;
+use crate::config::{ClientsSettings, Settings};
 use crate::fetch;
 use crate::gate::Held;
 use crate::reload::{ListReport, Loaded, Loader, Review, review, size_changes};
@@ -35,6 +35,8 @@ struct Report {
     lists: Vec<ListLine>,
     /// What encrypted listeners would show.
     certificate: Option<Certificate>,
+    /// Groups of clients.
+    clients: Vec<GroupLine>,
     rejected: u64,
     /// Those whose text was kept (see [`crate::list::MAX_SHOWN`]).
     rejections: Vec<Remark>,
@@ -44,7 +46,7 @@ struct Report {
     held: HeldEntries,
     /// Versions a server would not take for their size, compared with what `state_dir` holds.
     size_changes: Vec<String>,
-    /// Files of the gate that cannot be used as they are.
+    /// Files beside the lists that cannot be used as they are.
     gate_troubles: Vec<String>,
     review: Review,
     orders: Orders,
@@ -96,6 +98,21 @@ struct ListLine {
     milliseconds: f64,
     /// For a list from the web: the local copy, which is what was looked at.
     fetched: Option<Fetched>,
+}
+
+/// One group of clients.
+#[derive(Debug, Serialize)]
+struct GroupLine {
+    name: String,
+    /// Address blocks, those of its file included.
+    blocks: usize,
+    via: Vec<String>,
+    /// The lists that hold for it.
+    lists: Vec<String>,
+    /// Something is answered otherwise than lists say.
+    answer: bool,
+    exempt: bool,
+    statistics: bool,
 }
 
 /// How a list from the web stands.
@@ -185,6 +202,7 @@ fn examine(settings: &Settings) -> Report {
         certificate: certificate.ok().flatten(),
         unusable: loaded.reports.iter().flat_map(unusable).collect(),
         lists: lists(settings, &loaded),
+        clients: clients(settings, &loaded),
         rejected: 0,
         rejections: remarks(&loaded, |file| &file.rejections),
         warnings: remarks(&loaded, |file| &file.warnings),
@@ -207,6 +225,7 @@ fn examine(settings: &Settings) -> Report {
         }
         Err(error) => report.errors.push(error.to_string()),
     }
+    report.errors.extend(loaded.clients.errors.iter().cloned());
     report.totals.read_milliseconds = milliseconds(read);
     report.totals.compile_milliseconds = milliseconds(compiled);
     // A start fetches lists that were never fetched, so they do not say that it would fail.
@@ -267,6 +286,24 @@ fn lists(settings: &Settings, loaded: &Loaded) -> Vec<ListLine> {
         fetched: settings.fetch.as_ref().map(fetched),
     };
     loaded.reports.iter().zip(&settings.lists).map(line).collect()
+}
+
+/// One line a group of clients.
+fn clients(settings: &Settings, loaded: &Loaded) -> Vec<GroupLine> {
+    let line = |(at, group): (usize, &ClientsSettings)| {
+        let holds = |place: &usize| !group.exempt && group.lists.as_ref().is_none_or(|lists| lists.contains(place));
+        let places = (0..settings.lists.len()).filter(holds);
+        GroupLine {
+            name: group.name.clone(),
+            blocks: loaded.clients.blocks.get(at).copied().unwrap_or(0),
+            via: group.via.clone(),
+            lists: places.map(|place| settings.lists[place].spec.name.clone()).collect(),
+            answer: group.answer.is_some(),
+            exempt: group.exempt,
+            statistics: group.statistics,
+        }
+    };
+    settings.clients.iter().enumerate().map(line).collect()
 }
 
 /// What is known of a list from the web, without asking anybody.

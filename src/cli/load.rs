@@ -8,7 +8,7 @@ use super::Exit;
 use super::output::{self, Progress, complain};
 use crate::app;
 use crate::config::Settings;
-use crate::limit;
+use crate::limit::{self, Doors};
 use crate::reload::{self, Loaded, Loader};
 use crate::snapshot::Snapshot;
 use crate::stats::Stats;
@@ -20,6 +20,8 @@ pub(super) struct InForce {
     pub(super) snapshot: Snapshot,
     /// What was read, list by list.
     pub(super) loaded: Loaded,
+    /// The doors that clients may come through.
+    pub(super) doors: Doors,
     /// When orders were looked at.
     pub(super) now: Now,
     /// When reading began.
@@ -69,6 +71,7 @@ impl InForce {
 }
 
 /// Reads the lists, with the last good copies where it has to; says why if a server would not start.
+/// (What is wrong with the files of `[[clients]]` is said with other troubles.)
 pub(super) fn lists(settings: &Settings) -> Result<Loaded, Exit> {
     let progress = Progress::show(&format!("reading {}", output::counted(settings.lists.len() as u64, "list")));
     // Only `Loader::keep` would write.
@@ -76,7 +79,7 @@ pub(super) fn lists(settings: &Settings) -> Result<Loaded, Exit> {
     let loaded = loader.load(settings);
     drop(progress);
     if !loaded.missing.is_empty() && !settings.start_without_lists {
-        return Err(complain(&reload::StartError { missing: loaded.missing }));
+        return Err(complain(&reload::StartError { missing: loaded.missing, clients: Vec::new() }));
     }
     for report in &loaded.reports {
         if let Some(why) = &report.error {
@@ -94,9 +97,10 @@ pub(super) fn in_force(settings: &Settings) -> Result<InForce, Exit> {
     let began = Now::read().seconds();
     let loaded = lists(settings)?;
     let now = Now::read();
-    let snapshot = app::compile_all(1, settings, &loaded, &Stats::default(), now.seconds());
+    let doors = Doors::default();
+    let snapshot = app::compile_all(1, settings, &loaded, (&Stats::default(), &doors), now.seconds());
     let snapshot = snapshot.map_err(|error| complain(&error))?;
-    Ok(InForce { snapshot, loaded, now, began })
+    Ok(InForce { snapshot, loaded, doors, now, began })
 }
 
 /// An access list that has everybody on it: for questions about names, not about clients.

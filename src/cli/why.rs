@@ -16,12 +16,13 @@ use crate::engine::{Decider, Peer};
 use crate::event::Transport;
 use crate::gate::Held;
 use crate::hits::type_name;
+use crate::limit::Door;
 use crate::local::Local;
 use crate::name::{Name, NameBuf, NameError};
 use crate::reload::{self, Place, place};
 use crate::rule::{Effect, Mode, Order, OrderState, RpzAction};
 use crate::set::Match;
-use crate::snapshot::Snapshot;
+use crate::snapshot::{Policy, Snapshot};
 use crate::stats::Stats;
 use crate::upstream::Server;
 use crate::util::UnixTime;
@@ -43,6 +44,10 @@ struct Explained {
     #[serde(rename = "type")]
     rtype: String,
     client: Option<IpAddr>,
+    /// The door it comes through.
+    via: Option<String>,
+    /// The group of `[[clients]]` it is of.
+    group: Option<String>,
     decision: Decision,
     /// The rules that cover it, the deciding one first.
     rules: Vec<RuleLine>,
@@ -69,6 +74,8 @@ enum Decision {
     Passed,
     /// The client may not ask.
     Refused,
+    /// No list holds for the client.
+    Exempt,
 }
 
 /// One rule that covers the name.
@@ -82,6 +89,8 @@ struct RuleLine {
     mode: String,
     effect: &'static str,
     in_force: bool,
+    /// Its list holds for the client.
+    holds: bool,
     /// Of its file.
     version: Version,
     order: Option<OrderLine>,
@@ -132,6 +141,7 @@ struct Court {
     settings: Settings,
     loaded: InForce,
     local: Local,
+    door: Door,
 }
 
 /// Runs the verb.
@@ -175,36 +185,45 @@ impl Court {
             settings.limit = load::anybody();
         }
         let mut loaded = load::in_force(&settings)?;
+        let door = args.via.as_deref().map_or(Door::default(), |via| loaded.doors.find(via));
+        if let Some(via) = args.via.as_deref().filter(|_| door == Door::default()) {
+            output::note(&format_args!("no [[clients]] has via = [\"{}\"]: as through no door", output::Plain(via)));
+        }
         // Some clients may have a newer version of a list than all others.
-        loaded.snapshot = match args.client {
-            Some(client) => loaded.snapshot.of(client).clone(),
-            None => loaded.snapshot.with_canaries(Vec::new()),
-        };
+        if let Some(client) = args.client {
+            loaded.snapshot = loaded.snapshot.of(client, door).snapshot().clone();
+        }
+        loaded.snapshot = loaded.snapshot.with_canaries(Vec::new());
+        if args.client.is_none() && door == Door::default() {
+            loaded.snapshot = loaded.snapshot.with_clients(None);
+        }
         let forwarded: Vec<Name> = settings.upstream.zones.iter().map(|zone| zone.name.clone()).collect();
         let local = Local::new(&settings.local, &forwarded)
             .map_err(|errors| errors.iter().map(|error| complain(error)).max().unwrap_or(Exit::Failed))?;
-        Ok(Self { settings, loaded, local })
+        Ok(Self { settings, loaded, local, door })
     }
 
     /// Decides about one name.
     fn explain(&self, asked: &str, args: &WhyArgs) -> Result<Explained, NameError> {
         let mut name = NameBuf::new();
         name.parse(asked)?;
-        let decided = self.snapshot().decide(&name);
+        let client = args.client.unwrap_or(IpAddr::V4(Ipv4Addr::LOCALHOST));
+        let policy = self.snapshot().of(client, self.door);
+        let decided = policy.decide(&name);
         let refused = args.client.is_some_and(|client| !self.snapshot().acl().allows(client));
         let decision = match () {
             () if refused => Decision::Refused,
+            () if policy.is_exempt() => Decision::Exempt,
             () if decided.blocked().is_some() => Decision::Blocked,
             () if decided.excepted() => Decision::Excepted,
             () if decided.shadowed().is_some() => Decision::Shadow,
             () => Decision::Passed,
         };
         let deciding = decided.allow.or(decided.block).or(decided.shadow).map(|found| found.id);
-        let (rules, more_rules) = self.rules(&name, deciding, decided.blocked().is_some());
+        let (rules, more_rules) = self.rules(&name, policy, deciding, decided.blocked().is_some());
         let mut held = reload::held_over(&self.loaded.loaded, &self.settings, &name);
         held.truncate(MAX_RULES);
-        let client = args.client.unwrap_or(IpAddr::V4(Ipv4Addr::LOCALHOST));
-        let peer = Peer::new(SocketAddr::new(client, 53_535), Transport::Udp);
+        let peer = Peer::new(SocketAddr::new(client, 53_535), Transport::Udp).through(self.door);
         let mut decider = Decider::new(Stats::default().counters(), None);
         let reply = reply::ask(&mut decider, self.snapshot(), &name, args.rtype, peer, self.loaded.now);
         let route = matches!(reply, Reply::Asked).then(|| self.route(&name));
@@ -213,6 +232,8 @@ impl Court {
             name: name.to_string(),
             rtype: type_name(args.rtype).into_owned(),
             client: args.client,
+            via: args.via.clone(),
+            group: policy.group().map(|group| group.name.to_string()),
             decision,
             rules,
             more_rules,
@@ -223,7 +244,7 @@ impl Court {
     }
 
     /// Every rule that covers the name, the deciding one first, then those in force; and how many are left out.
-    fn rules(&self, name: &NameBuf, deciding: Option<u32>, blocked: bool) -> (Vec<RuleLine>, u64) {
+    fn rules(&self, name: &NameBuf, policy: Policy<'_>, deciding: Option<u32>, blocked: bool) -> (Vec<RuleLine>, u64) {
         let mut found: Vec<(Match<'_>, bool)> = Vec::new();
         self.snapshot().set().known(name, |rule, in_force| found.push((rule, in_force)));
         let rank = |(rule, in_force): &(Match<'_>, bool)| {
@@ -233,7 +254,7 @@ impl Court {
         found.sort_by_key(rank);
         let more = found.len().saturating_sub(MAX_RULES) as u64;
         let line = |(rule, in_force): &(Match<'_>, bool)| {
-            let mut line = self.line(rule, *in_force, deciding == Some(rule.id));
+            let mut line = self.line(rule, policy, *in_force, deciding == Some(rule.id));
             if let Some(order) = line.order.as_mut().filter(|_| !blocked) {
                 order.enforced_since = None;
             }
@@ -243,7 +264,7 @@ impl Court {
     }
 
     /// One rule, told in full.
-    fn line(&self, rule: &Match<'_>, in_force: bool, decides: bool) -> RuleLine {
+    fn line(&self, rule: &Match<'_>, policy: Policy<'_>, in_force: bool, decides: bool) -> RuleLine {
         let list = self.snapshot().lists().get(usize::from(rule.list));
         let order = self.snapshot().set().rule(rule.id).order;
         let place = place(self.snapshot(), rule);
@@ -258,6 +279,7 @@ impl Court {
             mode: list.map(|list| list.mode.to_string()).unwrap_or_default(),
             effect: effect(&rule.kind.effect),
             in_force,
+            holds: !policy.is_exempt() && policy.has(rule.list),
             order: order.map(|order| OrderLine::new(order, self.loaded.now.seconds(), since)),
         }
     }

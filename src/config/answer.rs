@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::reader::{Field, Limits, Table};
 use super::values::{self, ValueError};
-use crate::policy::{AnswerMode, AnswerSettings, Placeholder};
+use crate::policy::{AnswerMode, AnswerOverride, AnswerSettings, Placeholder};
 
 /// The answers there are.
 const MODES: [(&str, AnswerMode); 6] = [
@@ -72,38 +72,49 @@ pub(super) fn defaults() -> AnswerSettings {
 
 /// Reads a table of answer settings; what it does not say stays as in `base`.
 pub(super) fn read(mut table: Table<'_>, base: &AnswerSettings) -> AnswerSettings {
-    let mode = table.choice("mode", &MODES, base.mode);
-    let v4 = |text: &str| text.parse::<Ipv4Addr>().map_err(|_| ValueError::Address("192.0.2.1"));
-    let v6 = |text: &str| text.parse::<Ipv6Addr>().map_err(|_| ValueError::Address("2001:db8::1"));
-    let ipv4 = table.texts("ipv4", 0..=MAX_ADDRESSES, v4).unwrap_or_else(|| base.ipv4.clone());
-    let ipv6 = table.texts("ipv6", 0..=MAX_ADDRESSES, v6).unwrap_or_else(|| base.ipv6.clone());
-    let cname = table.text("cname", values::name).or_else(|| base.cname.clone());
-    let ttl = table.duration("ttl", Limits { default: Duration::from_secs(base.ttl.into()), ..TTL });
-    if ttl.subsec_millis() != 0 {
-        table.problem("`ttl` must be whole seconds");
-    }
-    let ede = table.count("ede", Limits { default: usize::from(base.ede.unwrap_or(0)), ..EDE });
-    let text = table.text("text", template).unwrap_or_else(|| base.text.clone());
-    let language = table.text("language", values::language).unwrap_or_else(|| base.language.clone());
-    if mode == AnswerMode::Cname && cname.is_none() {
+    let answer = read_override(&mut table).over(base);
+    if answer.mode == AnswerMode::Cname && answer.cname.is_none() {
         table.problem("mode \"cname\" needs a target; write it like cname = \"blocked.example\"");
     }
     table.finish();
-    AnswerSettings {
+    answer
+}
+
+/// Reads what a table of answer settings says.
+pub(super) fn read_override(table: &mut Table<'_>) -> AnswerOverride {
+    let v4 = |text: &str| text.parse::<Ipv4Addr>().map_err(|_| ValueError::Address("192.0.2.1"));
+    let v6 = |text: &str| text.parse::<Ipv6Addr>().map_err(|_| ValueError::Address("2001:db8::1"));
+    let mode = table.field("mode").and_then(|field| field.choice(&MODES));
+    let ipv4 = table.texts("ipv4", 0..=MAX_ADDRESSES, v4);
+    let ipv6 = table.texts("ipv6", 0..=MAX_ADDRESSES, v6);
+    let cname = table.text("cname", values::name);
+    let ttl = table.field("ttl").map(|_| table.duration("ttl", TTL));
+    if ttl.is_some_and(|ttl| ttl.subsec_millis() != 0) {
+        table.problem("`ttl` must be whole seconds");
+    }
+    let ede = table.field("ede").map(|_| table.count("ede", EDE));
+    let text = table.text("text", template);
+    let language = table.text("language", values::language);
+    AnswerOverride {
         mode,
         ipv4,
         ipv6,
         cname,
-        ttl: u32::try_from(ttl.as_secs()).unwrap_or(u32::MAX),
-        ede: u16::try_from(ede).ok().filter(|&code| code != 0),
+        ttl: ttl.map(|ttl| u32::try_from(ttl.as_secs()).unwrap_or(u32::MAX)),
+        ede: ede.map(|code| u16::try_from(code).ok().filter(|&code| code != 0)),
         text,
         language,
     }
 }
 
+/// Reads `answer = "nxdomain"`.
+pub(super) fn mode(field: &Field<'_>) -> Option<AnswerMode> {
+    field.choice(&MODES)
+}
+
 /// Reads a list's `answer = "nxdomain"`: only the mode is another one.
 pub(super) fn read_mode(field: &Field<'_>, base: &AnswerSettings) -> AnswerSettings {
-    let mode = field.choice(&MODES).unwrap_or(base.mode);
+    let mode = mode(field).unwrap_or(base.mode);
     if mode == AnswerMode::Cname && base.cname.is_none() {
         field.wrong("needs a target; write it like answer = { mode = \"cname\", cname = \"blocked.example\" }");
     }

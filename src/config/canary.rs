@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::CanarySettings;
+use super::clients;
 use super::reader::{Limits, Table};
 use super::units;
 use crate::limit::Cidr;
@@ -15,8 +16,6 @@ const TIME: Limits<Duration> =
 const MAX_HITS: u32 = 500;
 /// `min_queries`
 const MIN_QUERIES: Limits<usize> = Limits { default: 1000, min: 1, max: 1_000_000_000 };
-/// How many address blocks `clients` may have.
-const MAX_CLIENTS: usize = 1000;
 
 /// Reads a list's `canary = { … }`.
 pub(super) fn read(mut table: Table<'_>, role: Role) -> Option<CanarySettings> {
@@ -25,7 +24,8 @@ pub(super) fn read(mut table: Table<'_>, role: Role) -> Option<CanarySettings> {
         true => table.required("clients", "[\"10.1.0.0/16\"]"),
         false => table.field("clients"),
     };
-    let mut clients: Vec<Cidr> = clients.map(|field| field.read_all(1..=MAX_CLIENTS, str::parse)).unwrap_or_default();
+    let clients = clients.map(|field| clients::blocks(&field, 1..=clients::MAX_BLOCKS)).unwrap_or_default();
+    let mut clients: Vec<Cidr> = clients.into_iter().map(|(block, _)| block).collect();
     // Lists with the same clients share a set, however these are written.
     clients.sort_by_key(ToString::to_string);
     let time = table.duration("time", TIME);

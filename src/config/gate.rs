@@ -5,7 +5,7 @@ use std::path::Path;
 use super::reader::{Limits, Table};
 use super::units;
 use super::values::{self, ValueError};
-use super::{ListSettings, local};
+use super::{ClientsSettings, ListSettings, local};
 use crate::gate::{Checks, NamedFile, Pattern, PopularSettings, Settings, SizeLimits, Why};
 use crate::policy::AnswerSettings;
 
@@ -71,12 +71,15 @@ pub(super) fn own_names(
     local: &local::Settings,
     answer: &AnswerSettings,
     lists: &[ListSettings],
+    clients: &[ClientsSettings],
 ) -> Vec<(Pattern, Why)> {
     let hosts = local.hosts.iter().map(|(name, _)| (Pattern::exact(name.clone()), Why::Host));
     // The zone as a whole: what an order blocks in it by its own name is blocked, whoever serves it.
     let zones = local.zones.iter().map(|zone| (Pattern::exact(zone.name.clone()), Why::Zone));
     let answers = std::iter::once(answer).chain(lists.iter().map(|list| &list.answer));
-    let targets = answers.filter_map(|answer| answer.cname.clone()).map(|name| (Pattern::exact(name), Why::Cname));
+    let of_groups = clients.iter().filter_map(|group| group.answer.as_ref()?.cname.clone());
+    let targets = answers.filter_map(|answer| answer.cname.clone()).chain(of_groups);
+    let targets = targets.map(|name| (Pattern::exact(name), Why::Cname));
     let mut own: Vec<(Pattern, Why)> = Vec::new();
     for name in hosts.chain(zones).chain(targets) {
         if !own.contains(&name) {
@@ -95,7 +98,7 @@ fn pattern(text: &str) -> Result<Pattern, ValueError> {
 }
 
 /// A file relative to `folder`, or the empty text for none.
-fn named_file(folder: &Path) -> impl Fn(&str) -> Result<Option<NamedFile>, ValueError> {
+pub(super) fn named_file(folder: &Path) -> impl Fn(&str) -> Result<Option<NamedFile>, ValueError> {
     move |text| match text {
         "" => Ok(None),
         text => values::path(text).map(|shown| Some(NamedFile { path: folder.join(&shown), shown })),

@@ -323,6 +323,19 @@ impl<'a> Field<'a> {
         many: RangeInclusive<usize>,
         read: impl Fn(&str) -> Result<T, E>,
     ) -> Vec<T> {
+        let mut values = Vec::new();
+        for item in self.items(many) {
+            match item.read(&read) {
+                Some(value) if values.contains(&value) => item.wrong("stands here twice"),
+                Some(value) => values.push(value),
+                None => {}
+            }
+        }
+        values
+    }
+
+    /// The values of a list of `many`.
+    pub(super) fn items(&self, many: RangeInclusive<usize>) -> Vec<Self> {
         let DeValue::Array(items) = self.item.get_ref() else {
             self.wrong_type("a list of texts like [\"a\", \"b\"]");
             return Vec::new();
@@ -333,16 +346,7 @@ impl<'a> Field<'a> {
         if items.len() > *many.end() {
             self.wrong(format_args!("at most {} may be given", many.end()));
         }
-        let mut values = Vec::new();
-        for item in items.iter().take(*many.end()) {
-            let item = Field { item, ..self.clone() };
-            match item.read(&read) {
-                Some(value) if values.contains(&value) => item.wrong("stands here twice"),
-                Some(value) => values.push(value),
-                None => {}
-            }
-        }
-        values
+        items.iter().take(*many.end()).map(|item| Field { item, ..self.clone() }).collect()
     }
 
     /// One of a few words.

@@ -6,11 +6,11 @@ use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use super::clients;
 use super::reader::{Limits, Table};
 use super::values::{self, ValueError};
 use super::{OrdersSettings, ReloadSettings, host};
 use crate::hits::Clients;
-use crate::limit::Cidr;
 use crate::local::Canary;
 use crate::name::Name;
 use crate::upstream::{Server, ZoneSettings};
@@ -36,8 +36,6 @@ const ALLOW_FROM: [&str; 8] = [
     "fc00::/7",
     "fe80::/10",
 ];
-/// How many blocks the access list may have; it is searched one by one.
-const MAX_ALLOW_FROM: usize = 1024;
 /// `workers`: 0 is one a core.
 const WORKERS: Limits<usize> = Limits { default: 0, min: 0, max: 256 };
 /// `idle`: seconds, as RFC 7766 section 6.2.3 asks for.
@@ -108,7 +106,8 @@ const WARN: Limits<Duration> = Limits { default: secs(12 * 3600), min: secs(0), 
 pub(super) fn server(mut table: Table<'_>, folder: &Path) -> (serve::Settings, limit::Settings, policy::HostSettings) {
     let listen = table.texts("listen", 1..=MAX_LISTEN, values::listen);
     let listen = listen.unwrap_or_else(|| LISTEN.iter().filter_map(|text| values::listen(text).ok()).collect());
-    let allow_from = table.texts("allow_from", 1..=MAX_ALLOW_FROM, str::parse::<Cidr>);
+    let allow_from = table.field("allow_from").map(|field| clients::blocks(&field, 1..=clients::MAX_BLOCKS));
+    let allow_from = allow_from.map(|blocks| blocks.into_iter().map(|(block, _)| block).collect());
     let allow_from = allow_from.unwrap_or_else(|| ALLOW_FROM.iter().filter_map(|text| text.parse().ok()).collect());
     let workers = table.count("workers", WORKERS);
     let pin = table.flag("pin", false);

@@ -129,7 +129,11 @@ fn every_key_is_documented_with_its_default() {
     for (section, key) in asked.iter().chain(&with_lists) {
         let below = if section.is_empty() { (*key).to_owned() } else { format!("{section}.{key}") };
         // The answer of a list has the keys of [answer], and its section is a key as well.
-        if sections.contains(&below) || section == "list.answer" || below == "local.hosts" {
+        if sections.contains(&below)
+            || section == "list.answer"
+            || section == "clients.answer"
+            || below == "local.hosts"
+        {
             continue;
         }
         assert!(row(section, key).is_some(), "docs/configuration.md has no row for `{key}` under `[{section}]`");
@@ -177,7 +181,8 @@ fn all_problems_are_told_at_once_with_their_place() {
         found,
         [
             "1:1: unknown key \"state_dri\"; perhaps \"state_dir\" is meant; known are: state_dir, start_without_lists, \
-             server, tls, upstream, cache, local, zone, answer, gate, list, hits, stats, stream, history, reload, orders, admin",
+             server, tls, upstream, cache, local, zone, answer, gate, list, clients, hits, stats, stream, history, reload, orders, \
+             admin",
             "3:1: unknown key \"lsiten\" in [server]; perhaps \"listen\" is meant; known are: listen, allow_from, workers, \
              pin, ready_file, proxy_from, tcp, cookies, require_cookies, cookie_secret_file, nsid, identity, version",
             "4:11: [server] workers = \"4\": expected a whole number, found a text",
@@ -189,7 +194,7 @@ fn all_problems_are_told_at_once_with_their_place() {
             "10:11: [upstream] timeout = \"2x\": not a duration; write a whole number and a unit: 500ms, 2s, 5m, 1h, 7d",
             "11:11: [upstream] servers = […]: at least 1 is needed",
             "12:2: unknown section \"cash\"; perhaps \"cache\" is meant; known are: state_dir, \
-             start_without_lists, server, tls, upstream, cache, local, zone, answer, gate, list, hits, stats, stream, history, reload, orders, \
+             start_without_lists, server, tls, upstream, cache, local, zone, answer, gate, list, clients, hits, stats, stream, history, reload, orders, \
              admin",
             "15:10: [reload] rescan = \"1ms\": must be from 1s to 1d",
             "16:9: [reload] quiet = 5: expected a text in quotes, found a whole number",

@@ -8,11 +8,12 @@ use tokio::sync::mpsc;
 use crate::cache::{Age, Asked as CacheAsked, Cache, Key};
 use crate::event::{AnswerKind, Hit, Outcome, Transport};
 use crate::hits::HitSender;
+use crate::limit::Door;
 use crate::name::NameBuf;
 use crate::policy::{Asked, Respond, respond};
 use crate::rule::CnameTarget;
 use crate::set::Match;
-use crate::snapshot::Snapshot;
+use crate::snapshot::{Policy, Snapshot};
 use crate::stats::{Counter, Counters};
 use crate::util::Now;
 use crate::wire::{self, CLASS_IN, Ede, Extras, Invalid, Opt, Query, Writer, ede, rcode};
@@ -27,12 +28,19 @@ pub struct Peer {
     pub address: SocketAddr,
     /// How the query came in.
     pub transport: Transport,
+    /// What of a DoH path or a TLS server name says whose client it is.
+    pub door: Door,
 }
 
 impl Peer {
-    /// From its parts.
+    /// From its parts; through no door.
     pub fn new(address: SocketAddr, transport: Transport) -> Self {
-        Self { address, transport }
+        Self { address, transport, door: Door::default() }
+    }
+
+    /// The same, through this door (see [`Engine::doors`](super::Engine::doors)).
+    pub fn through(self, door: Door) -> Self {
+        Self { door, ..self }
     }
 
     /// The most octets an answer to `query` may have.
@@ -107,7 +115,11 @@ impl Decider {
     /// Decides about a message. `out` must hold 512 octets at least, and should hold as many as the transport may send.
     pub fn decide(&mut self, snapshot: &Snapshot, message: &[u8], peer: Peer, now: Now, out: &mut [u8]) -> Verdict {
         self.counters.received(peer.transport);
-        let verdict = self.verdict(snapshot.enter(peer.address.ip()), message, peer, now, out);
+        let policy = snapshot.enter(peer.address.ip(), peer.door);
+        if let Some(group) = policy.group() {
+            self.counters.group_asked(group.slot);
+        }
+        let verdict = self.verdict(policy, message, peer, now, out);
         if let (false, Verdict::Reply(len) | Verdict::Resolve(len)) = (self.extras.is_empty(), verdict) {
             self.extras.fill(out.get_mut(..len).unwrap_or_default());
         }
@@ -115,8 +127,8 @@ impl Decider {
     }
 
     /// The same, but for the options that the answer brings along.
-    fn verdict(&mut self, snapshot: &Snapshot, message: &[u8], peer: Peer, now: Now, out: &mut [u8]) -> Verdict {
-        match self.look(snapshot, message, peer, Some(now), out) {
+    fn verdict(&mut self, policy: Policy<'_>, message: &[u8], peer: Peer, now: Now, out: &mut [u8]) -> Verdict {
+        match self.look(policy, message, peer, Some(now), out) {
             Look::Reply(len) => self.reply(peer, out, len),
             Look::Refuse(len, rcode) => {
                 self.counters.answered(peer.transport, rcode);
@@ -124,7 +136,7 @@ impl Decider {
             }
             Look::Drop => Verdict::Drop,
             Look::Forward { query, excepted } => {
-                if let Some(len) = self.cached(snapshot, message, &query, excepted, peer, now, out) {
+                if let Some(len) = self.cached(policy, message, &query, excepted, peer, now, out) {
                     return self.reply(peer, out, len);
                 }
                 let busy = Ede { code: ede::NO_REACHABLE_AUTHORITY, text: b"too many queries under way" };
@@ -150,7 +162,7 @@ impl Decider {
     #[expect(clippy::too_many_arguments, reason = "these are the parts of a query")]
     fn cached(
         &mut self,
-        snapshot: &Snapshot,
+        policy: Policy<'_>,
         message: &[u8],
         query: &Query,
         excepted: bool,
@@ -160,15 +172,13 @@ impl Decider {
     ) -> Option<usize> {
         let (cache, refresh) = self.cache.as_ref()?;
         let key = Key::new(self.name.wire(), query, excepted);
-        let age = Age { now: now.seconds(), generation: snapshot.generation(), upstream_failed: false };
+        let age = Age::new(now.seconds(), policy.stamp(), policy.stamp_of_all());
         let hit = cache.answer(&key, &CacheAsked { message, query, limit: peer.limit(query) }, &age, out)?;
         if !hit.checked && !excepted {
             // A cut answer does not show all names it leads to.
             let answer = out.get(..hit.len).filter(|_| !hit.truncated)?;
-            if !matches!(targets::check(snapshot, answer, &mut |_, _| ()), Targets::Unknown) {
-                return None;
-            }
-            cache.checked(&key, hit.id, age.generation);
+            let Targets::Unknown(stamp) = targets::check(policy, answer, &mut |_, _| ()) else { return None };
+            cache.checked(&key, hit.id, stamp);
         }
         if hit.refresh {
             // No room: then it is asked for when its time is over, as everything else.
@@ -182,30 +192,33 @@ impl Decider {
     /// same message, when it is resolved, goes without.
     pub(super) fn look<'a>(
         &mut self,
-        snapshot: &'a Snapshot,
+        policy: Policy<'a>,
         message: &[u8],
         peer: Peer,
         now: Option<Now>,
         out: &mut [u8],
     ) -> Look<'a> {
-        let query = match self.admit(snapshot, message, peer, now, out) {
+        let query = match self.admit(policy.snapshot(), message, peer, now, out) {
             Ok(query) => query,
             Err(look) => return look,
         };
-        let decision = snapshot.decide(&self.name);
+        if policy.is_exempt() {
+            return Look::Forward { query, excepted: true };
+        }
+        let decision = policy.decide(&self.name);
         if let (Some(now), Some(found)) = (now, decision.shadowed()) {
             let found = Found { rule: &found, alone: decision.alone, target: None };
-            self.log(snapshot, found, peer, &query, AnswerKind::Passed, now);
+            self.log(policy, found, peer, &query, AnswerKind::Passed, now);
         }
         let Some(found) = decision.blocked() else {
             if let Some(now) = now.filter(|_| decision.excepted())
                 && let Some(rule) = decision.allow.or(decision.block)
             {
-                self.except(snapshot, &rule, peer, &query, now);
+                self.except(policy, &rule, peer, &query, now);
             }
             return Look::Forward { query, excepted: decision.allow.is_some() || decision.excepted() };
         };
-        let blocked = snapshot.blocked(&found, usize::from(found.below));
+        let blocked = policy.blocked(&found, usize::from(found.below));
         let (look, kind) = match respond(&self.asked(message, &query, peer), &blocked, out) {
             Respond::Reply(len, kind) => (Look::Reply(len), kind),
             Respond::Drop => (Look::Drop, AnswerKind::Drop),
@@ -214,7 +227,7 @@ impl Decider {
         };
         if let Some(now) = now {
             let found = Found { rule: &found, alone: decision.alone, target: None };
-            self.log(snapshot, found, peer, &query, kind, now);
+            self.log(policy, found, peer, &query, kind, now);
         }
         look
     }
@@ -228,7 +241,7 @@ impl Decider {
     #[expect(clippy::too_many_arguments, reason = "these are the fields of a hit")]
     pub(super) fn hit(
         &mut self,
-        snapshot: &Snapshot,
+        policy: Policy<'_>,
         found: &Match<'_>,
         target: Option<&NameBuf>,
         peer: Peer,
@@ -236,29 +249,32 @@ impl Decider {
         answer: AnswerKind,
         now: Now,
     ) {
-        self.log(snapshot, Found { rule: found, alone: false, target }, peer, query, answer, now);
+        self.log(policy, Found { rule: found, alone: false, target }, peer, query, answer, now);
     }
 
     /// See [`Self::hit`].
-    fn log(&mut self, snapshot: &Snapshot, found: Found<'_>, peer: Peer, query: &Query, answer: AnswerKind, now: Now) {
-        let list = &snapshot.lists()[usize::from(found.rule.list)];
+    fn log(&mut self, policy: Policy<'_>, found: Found<'_>, peer: Peer, query: &Query, answer: AnswerKind, now: Now) {
+        let list = &policy.snapshot().lists()[usize::from(found.rule.list)];
         self.counters.hit(list.slot, list.mode, answer);
-        self.send(snapshot, found, list.mode.into(), peer, query, answer, now);
+        if let Some(group) = policy.group() {
+            self.counters.group_hit(group.slot, list.mode);
+        }
+        self.send(policy, found, list.mode.into(), peer, query, answer, now);
     }
 
     /// Counts a query that `rule` excepted, and hands it to who counts such.
     #[cold]
-    fn except(&mut self, snapshot: &Snapshot, rule: &Match<'_>, peer: Peer, query: &Query, now: Now) {
+    fn except(&mut self, policy: Policy<'_>, rule: &Match<'_>, peer: Peer, query: &Query, now: Now) {
         self.counters.bump(Counter::Excepted);
         let found = Found { rule, alone: false, target: None };
-        self.send(snapshot, found, Outcome::Excepted, peer, query, AnswerKind::Passed, now);
+        self.send(policy, found, Outcome::Excepted, peer, query, AnswerKind::Passed, now);
     }
 
-    /// Hands a hit to those who take hits.
+    /// Hands a hit to those who take hits, unless its client's group has none of that.
     #[expect(clippy::too_many_arguments, reason = "these are the fields of a hit")]
     fn send(
         &mut self,
-        snapshot: &Snapshot,
+        policy: Policy<'_>,
         found: Found<'_>,
         outcome: Outcome,
         peer: Peer,
@@ -267,11 +283,15 @@ impl Decider {
         now: Now,
     ) {
         let Some(log) = &mut self.hits else { return };
+        if policy.group().is_some_and(|group| !group.statistics) {
+            return;
+        }
         let sent = log.send(&Hit {
             unix_ms: now.unix_ms,
-            generation: snapshot.generation(),
+            generation: policy.snapshot().generation(),
             client: peer.address.ip().to_canonical(),
             transport: peer.transport,
+            group: policy.number(),
             qtype: query.qtype,
             outcome,
             answer,

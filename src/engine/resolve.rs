@@ -11,7 +11,7 @@ use crate::name::{Name, NameBuf};
 use crate::policy::{self, Respond, respond};
 use crate::rule::CnameTarget;
 use crate::set::Match;
-use crate::snapshot::Snapshot;
+use crate::snapshot::{Policy, Snapshot};
 use crate::stats::Counter;
 use crate::upstream::{Ask, Failure, Reply};
 use crate::util::Now;
@@ -49,16 +49,16 @@ impl Engine {
         // Padding makes a whole block of any answer.
         let room = wire::UDP_EDNS + if peer.transport.is_encrypted() { PADDING } else { 0 };
         let mut task = Task { message, peer, decider, out: vec![0; room] };
-        let snapshot = snapshot.of(peer.address.ip());
+        let policy = snapshot.of(peer.address.ip(), peer.door);
         // What was found is counted already; this look only finds the way again.
-        match task.decider.look(snapshot, message, peer, None, &mut task.out) {
+        match task.decider.look(policy, message, peer, None, &mut task.out) {
             Look::Reply(len) | Look::Refuse(len, _) => Some(task.done(len)),
             Look::Drop => None,
             Look::Forward { query, excepted } => self.forward(task, &query, excepted).await,
             Look::Chase { query, found, target, len } => {
                 let routes = self.routes.load();
                 // Boxed, as other rare ways below: what waits for upstreams shall be small.
-                Some(Box::pin(task.chase(&routes, snapshot, &query, &found, target, len)).await)
+                Some(Box::pin(task.chase(&routes, policy, &query, &found, target, len)).await)
             }
         }
     }
@@ -82,35 +82,35 @@ impl Engine {
         };
         // As of now: a name ordered blocked while the upstream thought is blocked.
         let snapshots = self.snapshots.load();
-        let snapshot = snapshots.of(task.peer.address.ip());
+        let policy = snapshots.of(task.peer.address.ip(), task.peer.door);
         let targets = if excepted {
-            Targets::Unknown
+            Targets::Unknown(policy.stamp())
         } else {
-            targets::check(snapshot, &bytes, &mut |shadow, target| {
+            targets::check(policy, &bytes, &mut |shadow, target| {
                 let peer = task.peer;
-                task.decider.hit(snapshot, shadow, Some(target), peer, query, AnswerKind::Passed, Now::read());
+                task.decider.hit(policy, shadow, Some(target), peer, query, AnswerKind::Passed, Now::read());
             })
         };
-        let generation = if matches!(targets, Targets::Unknown) { snapshot.generation() } else { 0 };
+        let stamp = if let Targets::Unknown(stamp) = targets { stamp } else { 0 };
         let mut written = None;
         if let (Some(cache), false) = (&self.cache, matches!(targets, Targets::Broken)) {
             match id {
-                Some(id) => cache.checked(&key, id, generation),
+                Some(id) => cache.checked(&key, id, stamp),
                 None => {
                     let limit = task.peer.limit(query);
                     task.room_for(&bytes);
                     let asked = Asked { message: task.message, query, limit };
                     let to = (&asked, &mut task.out[..]);
-                    written = cache.insert_answering(&key, &bytes, generation, epoch, Now::read().seconds(), to);
+                    written = cache.insert_answering(&key, &bytes, stamp, epoch, Now::read().seconds(), to);
                 }
             }
         }
         match targets {
             Targets::Broken => Some(task.unusable(query)),
             Targets::Blocked(rule, target) => {
-                Box::pin(task.blocked_target(&routes, snapshot, query, &rule, &target, &bytes)).await
+                Box::pin(task.blocked_target(&routes, policy, query, &rule, &target, &bytes)).await
             }
-            Targets::Unknown | Targets::Shadowed => {
+            Targets::Unknown(_) | Targets::Shadowed => {
                 task.decider.count(from);
                 Some(match written {
                     Some(len) => task.done(len),
@@ -184,7 +184,7 @@ impl Engine {
 
     /// A whole answer from the cache, a stale one if upstreams have failed.
     fn kept(&self, task: &Task<'_>, query: &Query, key: &Key<'_>, upstream_failed: bool) -> Option<Fetched> {
-        let age = Age { now: Now::read().seconds(), generation: 0, upstream_failed };
+        let age = Age { upstream_failed, ..Age::new(Now::read().seconds(), 0, 0) };
         let (bytes, hit) = self.cache.as_ref()?.whole(key, task.message, query, &age)?;
         let from = if hit.stale { Counter::Stale } else { Counter::Cached };
         (!hit.truncated).then(|| Fetched { bytes: bytes.into(), from, id: Some(hit.id) })
@@ -229,13 +229,13 @@ impl Task<'_> {
     async fn blocked_target(
         mut self,
         routes: &Routes,
-        snapshot: &Snapshot,
+        policy: Policy<'_>,
         query: &Query,
         found: &Match<'_>,
         target: &NameBuf,
         bytes: &[u8],
     ) -> Option<Vec<u8>> {
-        let blocked = snapshot.blocked(found, 0);
+        let blocked = policy.blocked(found, 0);
         let asked = self.decider.asked(self.message, query, self.peer);
         let responded = respond(&asked, &blocked, &mut self.out);
         let kind = match &responded {
@@ -243,12 +243,12 @@ impl Task<'_> {
             Respond::Drop => AnswerKind::Drop,
             Respond::Pass => AnswerKind::Passed,
         };
-        self.decider.hit(snapshot, found, Some(target), self.peer, query, kind, Now::read());
+        self.decider.hit(policy, found, Some(target), self.peer, query, kind, Now::read());
         match responded {
             Respond::Reply(len, _) => Some(self.done(len)),
             Respond::Drop => None,
             Respond::Pass => Some(self.relay(query, bytes)),
-            Respond::Chase(target, len, _) => Some(self.chase(routes, snapshot, query, found, target, len).await),
+            Respond::Chase(target, len, _) => Some(self.chase(routes, policy, query, found, target, len).await),
         }
     }
 
@@ -257,7 +257,7 @@ impl Task<'_> {
     async fn chase(
         mut self,
         routes: &Routes,
-        snapshot: &Snapshot,
+        policy: Policy<'_>,
         query: &Query,
         found: &Match<'_>,
         target: &CnameTarget,
@@ -271,7 +271,7 @@ impl Task<'_> {
         };
         self.out.resize(self.peer.limit(query).max(wire::UDP_EDNS), 0);
         let asked = self.decider.asked(self.message, query, self.peer);
-        let blocked = snapshot.blocked(found, 0);
+        let blocked = policy.blocked(found, 0);
         let len = policy::respond_chased(&asked, &blocked, target, &records, count, &mut self.out);
         self.done(len)
     }

@@ -105,7 +105,7 @@ mod tests {
     struct Always(Vec<Cause>);
 
     impl Attribution for Always {
-        fn causes(&self, _: &[u8], _: Mode) -> Vec<Cause> {
+        fn causes(&self, _: &[u8], _: Mode, _: u16) -> Vec<Cause> {
             self.0.clone()
         }
 
@@ -128,6 +128,7 @@ mod tests {
             generation: 1,
             client: [192, 0, 2, 7].into(),
             transport: Transport::Udp,
+            group: 0,
             qtype: 65,
             outcome: Outcome::Blocked,
             answer: AnswerKind::Sinkhole,
@@ -340,6 +341,7 @@ mod tests {
                     generation: 1,
                     client: if *v6 { [*host; 16].into() } else { [192, 0, 2, *host].into() },
                     transport: if *tcp { Transport::Tcp } else { Transport::Udp },
+                    group: 0,
                     qtype: *qtype,
                     outcome: if *shadow { Outcome::Shadow } else { Outcome::Blocked },
                     answer: AnswerKind::ALL[*answer],

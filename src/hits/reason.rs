@@ -28,6 +28,9 @@ struct Reason<'a> {
     /// The other rules.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     also: Vec<Also<'a>>,
+    /// The client's group, if it is in one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    group: Option<&'a str>,
 }
 
 /// The rule that decided.
@@ -51,8 +54,8 @@ struct Also<'a> {
 
 impl<'a> Reason<'a> {
     /// From what the snapshot says.
-    fn new(causes: &'a [Cause]) -> Self {
-        let mut reason = Self::default();
+    fn new(causes: &'a [Cause], group: Option<&'a str>) -> Self {
+        let mut reason = Self { group, ..Self::default() };
         for (at, Cause { list, file, line, rule, orders }) in causes.iter().enumerate() {
             let orders: Vec<&str> = orders.iter().map(|order| order.id.as_str()).collect();
             for order in &orders {
@@ -71,10 +74,14 @@ impl<'a> Reason<'a> {
 }
 
 /// Reasons that were asked for, as those who take hits want them. What rests on one rule is remembered by that rule,
-/// whatever name below it was asked for; what rests on more, by name.
+/// whatever name below it was asked for; what rests on more, by name; both for each group of clients.
 pub(super) struct Reasons {
-    rules: HashMap<u32, Known, RandomState>,
+    /// By rule and group.
+    rules: HashMap<(u32, u16), Known, RandomState>,
+    /// By name, with the two octets of the group behind it: no name ends so that the two could be mistaken.
     names: HashMap<Box<[u8]>, Known, RandomState>,
+    /// The name at hand with its group.
+    name: Vec<u8>,
     /// Of hits of which nothing but the rule that decided is known, and of exceptions.
     decided: HashMap<u32, Known, RandomState>,
     /// Of hits that nobody can explain, by outcome.
@@ -113,6 +120,7 @@ impl Reasons {
         Self {
             rules: HashMap::default(),
             names: HashMap::default(),
+            name: Vec::new(),
             decided: HashMap::default(),
             unknown: [const { None }; Outcome::ALL.len()],
             bytes: 0,
@@ -131,7 +139,8 @@ impl Reasons {
         };
         let name = hit.target.unwrap_or(hit.name);
         if hit.alone && hit.target.is_none() {
-            if let Some(known) = self.rules.get(&hit.rule)
+            let key = (hit.rule, hit.group);
+            if let Some(known) = self.rules.get(&key)
                 && known.is(Some(hit.generation), hit.outcome)
             {
                 return then(known);
@@ -141,28 +150,37 @@ impl Reasons {
                 && generation == hit.generation
                 && let Some(causes) = source.causes_of(hit.rule)
             {
-                let known = self.explained(Some(generation), hit.outcome, causes, 0);
+                let group = source.group(hit.group);
+                let known = self.explained(Some(generation), hit.outcome, causes, group, 0);
                 let result = then(&known);
-                self.rules.insert(hit.rule, known);
+                self.rules.insert(key, known);
                 return result;
             }
         }
-        if let Some(known) = self.names.get(name)
+        self.name.clear();
+        self.name.extend_from_slice(name);
+        self.name.extend_from_slice(&hit.group.to_be_bytes());
+        if let Some(known) = self.names.get(&*self.name)
             && known.is(Some(hit.generation), hit.outcome)
         {
             return then(known);
         }
         let source = self.source(hit.generation, from);
         let generation = source.as_ref().map(|(generation, _)| *generation);
-        if let Some(known) = self.names.get(name)
+        if let Some(known) = self.names.get(&*self.name)
             && known.is(generation, hit.outcome)
         {
             return then(known);
         }
-        let causes = source.map(|(_, source)| source.causes(name, mode)).unwrap_or_default();
-        let known = self.explained(generation, hit.outcome, causes, name.len());
+        let (mut causes, mut group) = (Vec::new(), None);
+        if let Some((generation, source)) = source {
+            // As rules, groups have other numbers in another generation: then all lists are looked at.
+            let number = if generation == hit.generation { hit.group } else { 0 };
+            (causes, group) = (source.causes(name, mode, number), source.group(number));
+        }
+        let known = self.explained(generation, hit.outcome, causes, group, self.name.len());
         let result = then(&known);
-        self.names.insert(name.into(), known);
+        self.names.insert(self.name.as_slice().into(), known);
         result
     }
 
@@ -187,7 +205,7 @@ impl Reasons {
             && let Some((found, causes)) = source.causes_at(rule)
             && fits(found)
         {
-            let known = self.explained(Some(generation), found, causes, 0);
+            let known = self.explained(Some(generation), found, causes, None, 0);
             let result = then(&known);
             self.decided.insert(rule, known);
             return result;
@@ -198,11 +216,11 @@ impl Reasons {
     /// Shows `then` what is said of a hit that nobody can explain.
     pub(super) fn of_unknown<R>(&mut self, outcome: Outcome, then: impl FnOnce(&Known) -> R) -> R {
         if self.unknown[outcome as usize].is_none() {
-            self.unknown[outcome as usize] = Some(self.explained(None, outcome, Vec::new(), 0));
+            self.unknown[outcome as usize] = Some(self.explained(None, outcome, Vec::new(), None, 0));
         }
         match &self.unknown[outcome as usize] {
             Some(known) => then(known),
-            None => then(&self.explained(None, outcome, Vec::new(), 0)),
+            None => then(&self.explained(None, outcome, Vec::new(), None, 0)),
         }
     }
 
@@ -225,8 +243,15 @@ impl Reasons {
     }
 
     /// A reason made of causes; it is remembered with a key of `key` octets, for which room is made.
-    fn explained(&mut self, generation: Option<u64>, outcome: Outcome, causes: Vec<Cause>, key: usize) -> Known {
-        let fields = if self.json { fields(&Reason::new(&causes), outcome) } else { Box::default() };
+    fn explained(
+        &mut self,
+        generation: Option<u64>,
+        outcome: Outcome,
+        causes: Vec<Cause>,
+        group: Option<Arc<str>>,
+        key: usize,
+    ) -> Known {
+        let fields = if self.json { fields(&Reason::new(&causes, group.as_deref()), outcome) } else { Box::default() };
         if self.rules.len() + self.names.len() + self.decided.len() >= REMEMBERED || self.bytes >= REMEMBERED_BYTES {
             self.rules.clear();
             self.names.clear();
@@ -235,7 +260,7 @@ impl Reasons {
         }
         self.bytes += key + fields.len() + heap(&causes);
         self.made += 1;
-        let why = Why { id: self.made, subject: subject(outcome, &causes), causes: causes.into() };
+        let why = Why { id: self.made, subject: subject(outcome, &causes), causes: causes.into(), group };
         Known { generation, outcome, why: Arc::new(why), fields }
     }
 }
@@ -268,7 +293,7 @@ fn heap(causes: &[Cause]) -> usize {
 
 /// What of a line's fields a reason says, for [`Lines`](super::Lines).
 pub fn json_fields(why: &Why) -> Box<[u8]> {
-    fields(&Reason::new(&why.causes), why.subject.outcome)
+    fields(&Reason::new(&why.causes, why.group.as_deref()), why.subject.outcome)
 }
 
 /// The fields of a reason, without the braces around them, and what always follows.
@@ -298,8 +323,9 @@ mod tests {
     struct Numbered(u64, AtomicUsize);
 
     impl Attribution for Numbered {
-        fn causes(&self, _: &[u8], mode: Mode) -> Vec<Cause> {
-            self.says(&mode.to_string())
+        fn causes(&self, _: &[u8], mode: Mode, group: u16) -> Vec<Cause> {
+            let group = if group == 0 { String::new() } else { format!(" for {group}") };
+            self.says(&(mode.to_string() + &group))
         }
 
         fn causes_of(&self, rule: u32) -> Option<Vec<Cause>> {
@@ -312,6 +338,10 @@ mod tests {
 
         fn causes_at(&self, rule: u32) -> Option<(Outcome, Vec<Cause>)> {
             (rule < 10).then(|| (Outcome::Excepted, self.says(&format!("at {rule}"))))
+        }
+
+        fn group(&self, group: u16) -> Option<Arc<str>> {
+            (group > 0).then(|| format!("group {group}").into())
         }
     }
 
@@ -426,5 +456,36 @@ mod tests {
         assert_eq!(of(&mut reasons, b"\x01a\0", 7, Mode::Enforce, 1), "1 rule 7");
         // Nobody knows generation 3, in which number 7 may have been another rule.
         assert_eq!(of(&mut reasons, b"\x01a\0", 7, Mode::Enforce, 3), "2 enforce");
+    }
+
+    #[test]
+    fn every_group_has_reasons_of_its_own_each_explained_once() {
+        let from = Attributions::default();
+        let source = Arc::new(Numbered(1, AtomicUsize::new(0)));
+        from.announce(1, Arc::clone(&source) as Arc<dyn Attribution>);
+        let mut reasons = Reasons::new(true);
+        let mut of = |name: &[u8], rule: Option<u32>, group, generation| {
+            let (alone, rule) = (rule.is_some(), rule.unwrap_or(0));
+            let hit = Hit { name, rule, alone, group, generation, ..crate::hits::tests::hit(&[]) };
+            reasons.of(&hit, &from, |known| {
+                let list = known.why.causes.first().map(|cause| cause.list.clone()).unwrap_or_default();
+                assert_eq!(
+                    known.why.group.is_some(),
+                    String::from_utf8_lossy(&known.fields).contains("\"group\":\"group ")
+                );
+                (list, known.why.group.as_deref().unwrap_or_default().to_owned())
+            })
+        };
+        let row = |list: &str, group: &str| (list.to_owned(), group.to_owned());
+        for _ in 0..3 {
+            assert_eq!(of(b"\x01a\0", None, 0, 1), row("1 enforce", ""));
+            assert_eq!(of(b"\x01a\0", None, 1, 1), row("1 enforce for 1", "group 1"));
+            assert_eq!(of(b"\x01a\0", None, 258, 1), row("1 enforce for 258", "group 258"));
+            assert_eq!(of(b"\x01a\0", Some(7), 1, 1), row("1 rule 7", "group 1"));
+            assert_eq!(of(b"\x01a\0", Some(7), 0, 1), row("1 rule 7", ""));
+        }
+        assert_eq!(source.1.load(Ordering::Relaxed), 5);
+        // In another generation the number may have meant another group.
+        assert_eq!(of(b"\x01a\0", None, 1, 2), row("1 enforce", ""));
     }
 }

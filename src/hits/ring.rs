@@ -21,6 +21,10 @@ const EXCEPTED: u64 = 15;
 /// The low bits of the time's word that say how the query came; milliseconds of a million years have room above.
 const TRANSPORT: u32 = 8;
 
+/// The high bits of the generation's word that say which group the client is of: a million reloads a second for years
+/// have room below.
+const GROUP_AT: u32 = 48;
+
 /// Bits of the packed word, above the RR type and the name's length.
 mod bit {
     pub const SHADOW: u64 = 1 << 25;
@@ -126,7 +130,7 @@ impl Producer {
         };
         put((hit.unix_ms << TRANSPORT) as u64 | hit.transport as u64);
         put(packed(hit, name.len()));
-        put(hit.generation);
+        put(hit.generation | u64::from(hit.group) << GROUP_AT);
         match hit.client {
             IpAddr::V4(v4) => put(v4.to_bits().into()),
             IpAddr::V6(v6) => {
@@ -203,6 +207,7 @@ impl Consumer {
         let transport = Transport::ALL.get((time & ((1 << TRANSPORT) - 1)) as usize);
         let packed = get();
         let generation = get();
+        let group = (generation >> GROUP_AT) as u16;
         let client = match packed & bit::V6 {
             0 => Ipv4Addr::from_bits(get() as u32).into(),
             _ => Ipv6Addr::from_bits(u128::from(get()) << 64 | u128::from(get())).into(),
@@ -221,8 +226,9 @@ impl Consumer {
         };
         Hit {
             unix_ms: time as i64 >> TRANSPORT,
-            generation,
+            generation: generation & ((1 << GROUP_AT) - 1),
             client,
+            group,
             transport: transport.copied().unwrap_or(Transport::Udp),
             qtype: packed as u16,
             outcome,
@@ -311,8 +317,9 @@ mod tests {
         fn hit(&self) -> Hit<'_> {
             Hit {
                 unix_ms: self.numbers.0,
-                generation: self.numbers.1,
+                generation: self.numbers.1 >> 16,
                 client: self.client,
+                group: self.numbers.1 as u16,
                 transport: Transport::ALL[self.flags.0],
                 qtype: self.numbers.2,
                 outcome: self.flags.1,

@@ -17,7 +17,7 @@ pub(super) fn order(id: &str) -> Arc<Order> {
 struct Always;
 
 impl Attribution for Always {
-    fn causes(&self, _: &[u8], _: Mode) -> Vec<Cause> {
+    fn causes(&self, _: &[u8], _: Mode, _: u16) -> Vec<Cause> {
         let orders = vec![order("1/25")];
         vec![Cause { list: "orders".into(), file: "orders/a.toml".into(), line: 1, rule: "example".into(), orders }]
     }
@@ -31,7 +31,7 @@ impl Attribution for Always {
     }
 
     fn causes_at(&self, rule: u32) -> Option<(Outcome, Vec<Cause>)> {
-        (rule == 0).then(|| (Outcome::Blocked, self.causes(&[], Mode::Enforce)))
+        (rule == 0).then(|| (Outcome::Blocked, self.causes(&[], Mode::Enforce, 0)))
     }
 }
 
@@ -59,6 +59,7 @@ pub(super) fn hit(name: &[u8]) -> Hit<'_> {
         generation: 1,
         client: [192, 0, 2, 7].into(),
         transport: Transport::Udp,
+        group: 0,
         qtype: 1,
         outcome: Outcome::Blocked,
         answer: AnswerKind::Sinkhole,

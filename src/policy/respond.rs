@@ -5,7 +5,7 @@ use crate::name::{Name, NameBuf};
 use crate::rule::{CnameTarget, Effect, LocalData, Order, RpzAction};
 use crate::wire::{Ede, Opt, Owner, Query, Section, Writer, rcode, rtype};
 
-use super::{AnswerMode, ListPolicy};
+use super::{Answer, AnswerMode, ListPolicy};
 
 /// The most octets of EXTRA-TEXT as plain text.
 const TEXT_MAX: usize = 255;
@@ -34,6 +34,8 @@ pub struct Asked<'a> {
 pub struct Blocked<'a> {
     /// The list of the rule that decided.
     pub list: &'a ListPolicy,
+    /// Its answer, or the one that the client's group gets instead.
+    pub answer: &'a Answer,
     /// What the rule says.
     pub effect: &'a Effect,
     /// The order it rests on.
@@ -98,7 +100,7 @@ enum Plan<'a> {
 
 /// A rule's own action goes before its list's answer.
 fn plan<'a>(blocked: &Blocked<'a>) -> Plan<'a> {
-    let answer = &blocked.list.answer;
+    let answer = blocked.answer;
     match blocked.effect {
         Effect::Rpz(RpzAction::Nxdomain) => Plan::Nxdomain,
         Effect::Rpz(RpzAction::Nodata) => Plan::Nodata,
@@ -118,7 +120,7 @@ fn plan<'a>(blocked: &Blocked<'a>) -> Plan<'a> {
 
 /// The configured addresses, or NODATA.
 fn sinkhole(asked: &Asked<'_>, blocked: &Blocked<'_>, out: &mut [u8]) -> usize {
-    let answer = &blocked.list.answer;
+    let answer = blocked.answer;
     let some = match asked.query.qtype {
         rtype::A => !answer.ipv4.is_empty(),
         rtype::AAAA => !answer.ipv6.is_empty(),
@@ -149,7 +151,7 @@ fn negative(asked: &Asked<'_>, blocked: &Blocked<'_>, rcode: u16, out: &mut [u8]
 
 /// The SOA record. Its minimum is the TTL: negative answers live as long as positive ones (RFC 2308 section 5).
 fn soa(writer: &mut Writer<'_>, asked: &Asked<'_>, blocked: &Blocked<'_>) {
-    let ttl = blocked.list.answer.ttl;
+    let ttl = blocked.answer.ttl;
     let skip = asked.name.wire().len() - asked.name.suffix(blocked.below).len();
     let mut numbers = [0; 20];
     for (to, value) in numbers.chunks_exact_mut(4).zip([blocked.serial, 3600, 600, 86400, ttl]) {
@@ -207,7 +209,7 @@ pub fn respond_chased(
     count: u16,
     out: &mut [u8],
 ) -> usize {
-    let ttl = target.ttl.unwrap_or(blocked.list.answer.ttl);
+    let ttl = target.ttl.unwrap_or(blocked.answer.ttl);
     let parts = [target_front(asked.name, target), target.name.wire()];
     let mut writer = Writer::new(asked.message, asked.query, rcode::NOERROR, asked.limit, out);
     writer.record(Section::Answer, Owner::Question(0), rtype::CNAME, ttl, &parts);
@@ -232,7 +234,7 @@ fn target_len(name: &NameBuf, target: &CnameTarget) -> usize {
 
 /// Adds the extended error, as text or as I-JSON, and closes the answer.
 fn close(writer: Writer<'_>, asked: &Asked<'_>, blocked: &Blocked<'_>) -> usize {
-    let answer = &blocked.list.answer;
+    let answer = blocked.answer;
     let (Some(code), Some(edns)) = (answer.ede, asked.query.edns) else { return writer.finish(Opt::default()) };
     if edns.structured_error {
         let mut json = Text::<JSON_MAX>::new();
@@ -247,7 +249,7 @@ fn close(writer: Writer<'_>, asked: &Asked<'_>, blocked: &Blocked<'_>) -> usize 
 /// Minified I-JSON with `c`, `j`, `o`, `l` (draft-ietf-dnsop-structured-dns-error section 4). When the
 /// contacts make it too long they are left out; what is left fits, as the justification is bounded.
 fn structured_error(blocked: &Blocked<'_>, out: &mut Text<JSON_MAX>) {
-    let answer = &blocked.list.answer;
+    let answer = blocked.answer;
     let contacts = blocked.order.map_or(&[][..], |order| &order.contact);
     let mut justification = Text::<TEXT_MAX>::new();
     answer.text.write(blocked.order, &blocked.list.name, &mut |piece| justification.push(piece));

@@ -4,6 +4,7 @@ mod configuration;
 pub(super) mod dates;
 mod decide;
 mod operate;
+mod roll;
 mod start;
 mod trials;
 
@@ -19,6 +20,7 @@ use tokio::time::{Instant, sleep, sleep_until};
 use self::configuration::Configuration;
 use self::dates::Dates;
 pub use self::decide::{Ruling, no_such_list};
+use self::roll::Roll;
 pub use self::start::{StartError, first};
 use super::board::{Board, Look};
 use super::chronicle::{Chronicle, TrialNews, Written};
@@ -181,6 +183,7 @@ impl<T: Target> Control<T> {
             board,
             pace,
             chronicle,
+            roll: Roll::default(),
             news: Vec::new(),
             audit,
             failed: false,
@@ -311,6 +314,7 @@ struct Work<T> {
     board: Board,
     pace: Pace,
     chronicle: Chronicle,
+    roll: Roll,
     /// What happened to trials and is not written down yet.
     news: Vec<TrialNews>,
     audit: Option<Arc<Audit>>,
@@ -436,13 +440,14 @@ impl<T: Target> Work<T> {
         let now = Now::read();
         let news = std::mem::take(&mut self.news);
         let (settings, generation, seconds) = (&self.settings, posted.generation, now.seconds());
-        let Written { events, troubles } =
+        let Written { mut events, troubles } =
             self.chronicle.update(settings, &self.loader, &posted.reports, generation, news, seconds);
         let (versions, tried) = (self.chronicle.versions(), self.chronicle.tried());
         if *posted.versions != versions || *posted.tried != tried {
             self.board.post(|posted| (posted.versions, posted.tried) = (Arc::new(versions), Arc::new(tried)));
         }
         self.voice.tell_history(&troubles);
+        events.extend(self.loader.clients().map_or_else(Vec::new, |clients| self.roll.changes(settings, clients)));
         if let Some(audit) = &self.audit {
             match events.is_empty() {
                 true => audit.flush(now),
@@ -480,10 +485,10 @@ impl<T: Target> Work<T> {
             Some(self.loader.decisions_path()).filter(|path| !path.as_os_str().is_empty()),
             Some(self.settings.path.as_path()),
         ];
-        let mut paths: Vec<PathBuf> = sources.chain(beside.into_iter().flatten()).map(absolute).collect();
-        if let Some(tls) = &self.settings.server.tls {
-            paths.extend([&tls.certificate, &tls.key].map(|path| absolute(path)));
-        }
+        let clients = self.settings.clients.iter().filter_map(|group| group.from_file.as_ref());
+        let beside = beside.into_iter().flatten().chain(clients.map(|file| file.path.as_path()));
+        let tls = self.settings.server.tls.iter().flat_map(|tls| [tls.certificate.as_path(), tls.key.as_path()]);
+        let mut paths: Vec<PathBuf> = sources.chain(beside).chain(tls).map(absolute).collect();
         let signed = self.settings.lists.iter().filter(|list| list.spec.public_key.is_some());
         paths.extend(signed.map(|list| absolute(&signature::beside(&list.spec.source))));
         self.watch.arm(paths.iter().map(PathBuf::as_path));

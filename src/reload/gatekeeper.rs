@@ -3,15 +3,14 @@
 mod standing;
 
 use std::collections::{HashMap, HashSet};
-use std::fmt;
 use std::fs::File;
 use std::io::BufReader;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 pub(super) use self::standing::Standing;
-use super::file::Seen;
 use super::report::{GateReport, Loaded};
+use super::side::Side;
 use crate::config::{ListSettings, Settings};
 use crate::gate::{
     self, Checks, Decisions, Finding, Gate, Guarded, Held, Inputs, Look, MAX_HELD, NamedFile, Outcome, Pattern,
@@ -54,63 +53,10 @@ struct Never {
     remarks: Vec<String>,
 }
 
-/// A file beside the lists. What was last read of it stays in use while it cannot be read.
-#[derive(Debug)]
-struct Side<T> {
-    path: PathBuf,
-    /// How much of it is wanted: another measure is another content.
-    measure: u32,
-    seen: Option<Seen>,
-    value: Option<Arc<T>>,
-    trouble: Option<String>,
-}
-
-impl<T> Default for Side<T> {
-    fn default() -> Self {
-        Self { path: PathBuf::new(), measure: 0, seen: None, value: None, trouble: None }
-    }
-}
-
-impl<T> Side<T> {
-    /// What was last read there.
-    fn of(&self, path: &Path, measure: u32) -> Option<&T> {
-        self.value.as_deref().filter(|_| self.path == path && self.measure == measure)
-    }
-
-    /// Reads it, unless its stamps prove that it is what it was.
-    fn look<E: fmt::Display>(
-        &mut self,
-        path: &Path,
-        measure: u32,
-        distrust: bool,
-        read: impl FnOnce() -> Result<T, E>,
-        same: impl FnOnce(&T, &T) -> bool,
-    ) {
-        if self.path != path || self.measure != measure {
-            *self = Self { path: path.to_owned(), measure, ..Self::default() };
-        }
-        let now = Seen::of(path).ok();
-        let unchanged = self.seen.zip(now).is_some_and(|(before, now)| before.proves_same(&now));
-        if unchanged && !distrust {
-            return;
-        }
-        match read() {
-            Ok(value) => {
-                // The very same one as long as it says the same: so nothing is looked at again.
-                if !self.value.as_ref().is_some_and(|old| same(old, &value)) {
-                    self.value = Some(Arc::new(value));
-                }
-                (self.seen, self.trouble) = (now, None);
-            }
-            Err(error) => (self.seen, self.trouble) = (None, Some(error.to_string())),
-        }
-    }
-}
-
 impl Gatekeeper {
     /// Where the operator's decisions are.
     pub(super) fn decided_in(&mut self, path: PathBuf) {
-        self.decisions = Side { path, ..Side::default() };
+        self.decisions = Side::at(path);
     }
 
     /// Looks at the files beside the lists.

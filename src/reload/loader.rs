@@ -18,6 +18,7 @@ use self::known::Known;
 use self::run::Run;
 pub use self::size::size_changes;
 pub(super) use self::stage::Tried;
+use super::clientele::{Belonging, Clientele};
 use super::file::Patience;
 use super::gatekeeper::{Gatekeeper, Standing};
 use super::lastgood::{CopyError, Entry, Manifest, Store};
@@ -48,6 +49,8 @@ pub struct Loader {
     troubles: Vec<CopyError>,
     loaded: bool,
     gate: Gatekeeper,
+    clientele: Clientele,
+    clients: Option<Arc<Belonging>>,
 }
 
 impl Loader {
@@ -72,6 +75,11 @@ impl Loader {
         self.gate.decisions_path()
     }
 
+    /// Which addresses are of which group, as of the last load.
+    pub(super) fn clients(&self) -> Option<&Belonging> {
+        self.clients.as_deref()
+    }
+
     /// What the gate said of these entries of a list at the last load; nothing of those that do not stand in it.
     pub(super) fn standing(&self, settings: &Settings, list: &str, wanted: &[Pattern]) -> HashMap<Pattern, Standing> {
         self.gate.standing(settings, &self.parts, list, wanted)
@@ -93,7 +101,8 @@ impl Loader {
     pub fn load(&mut self, settings: &Settings) -> Loaded {
         let patience = Patience::new(self.quiet, self.budget);
         self.gate.look(&settings.gate, self.distrust);
-        let mut loaded = Loaded::default();
+        let clients = self.clientele.look(settings, self.distrust);
+        let mut loaded = Loaded { clients, ..Loaded::default() };
         for (index, list) in settings.lists.iter().enumerate() {
             let started = Instant::now();
             let (of_list, trial) = match u16::try_from(index) {
@@ -113,9 +122,12 @@ impl Loader {
         let configured: HashSet<&str> = settings.lists.iter().map(|list| list.spec.name.as_str()).collect();
         self.lists.retain(|name, _| configured.contains(name.as_str()));
         self.gate.pass(settings, &mut loaded);
+        loaded.gate_troubles.extend(loaded.clients.troubles.iter().cloned());
         self.distrust = false;
         self.loaded = true;
         loaded.changed = !same(&self.parts, &loaded.parts) || !same_groups(&self.groups, &loaded.groups);
+        let before = self.clients.replace(Arc::clone(&loaded.clients));
+        loaded.changed |= before.is_some_and(|before| !Arc::ptr_eq(&before.prefixes, &loaded.clients.prefixes));
         self.parts.clone_from(&loaded.parts);
         self.groups.clone_from(&loaded.groups);
         let counted = |group: &Group| (group.clients.clone(), Arc::clone(&group.queries));

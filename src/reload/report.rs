@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use super::clientele::Belonging;
 use crate::gate::{Decisions, Gate, Held, SizeChange};
 use crate::history::{HistoryError, Pin};
 use crate::limit::Cidr;
@@ -23,9 +24,11 @@ pub struct Loaded {
     pub parts: Vec<Part>,
     /// Clients for whom other rules hold; of two a client belongs to, the first counts.
     pub groups: Vec<Group>,
+    /// Which addresses are of which `[[clients]]`.
+    pub clients: Arc<Belonging>,
     /// One a list, in config order.
     pub reports: Vec<ListReport>,
-    /// Whether `parts` or `groups` differ from those of the load before.
+    /// Whether `parts`, `groups` or `clients` differ from those of the load before.
     pub changed: bool,
     /// Lists nothing of which is in force though they should hold something.
     pub missing: Vec<Missing>,
@@ -35,7 +38,7 @@ pub struct Loaded {
     pub gate: Arc<Gate>,
     /// What the operator has decided about held entries.
     pub decisions: Arc<Decisions>,
-    /// Files of the gate that cannot be used as they are.
+    /// Files beside the lists that cannot be used as they are.
     pub gate_troubles: Vec<String>,
 }
 

@@ -89,11 +89,6 @@ fn framed(front: usize, answer: &[u8]) -> Vec<u8> {
     framed
 }
 
-/// Who asked, by the door it came through: the last segment of a path.
-pub(super) fn through(peer: Peer, _door: Option<&str>) -> Peer {
-    peer
-}
-
 /// A message that a query may be: with a whole header, and no answer.
 pub(super) fn may_be_query(message: &[u8]) -> bool {
     message.len() >= HEADER && message.get(2).is_some_and(|&octet| u16::from(octet) << 8 & flag::QR == 0)

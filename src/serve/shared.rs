@@ -9,6 +9,7 @@ use tokio::runtime::Handle;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 
 use crate::engine::{Decider, Engine, Peer, Verdict};
+use crate::limit::Door;
 use crate::snapshot::Snapshot;
 use crate::stats::Counter;
 use crate::util::{Now, Throttle};
@@ -35,6 +36,8 @@ pub(super) struct Shared {
     pub settings: TcpSettings,
     /// Who says for whom it asks.
     pub front_ends: FrontEnds,
+    /// The name clients check; those of groups ask for one below it.
+    name: Option<Box<str>>,
     /// True once nothing is taken any more.
     pub stopped: watch::Receiver<bool>,
     places: Arc<Semaphore>,
@@ -61,7 +64,7 @@ impl Shared {
     pub fn new(
         engine: &Arc<Engine>,
         upstreams: &Handle,
-        settings: &Settings,
+        (settings, name): (&Settings, Option<&str>),
         stopped: &watch::Receiver<bool>,
     ) -> Arc<Self> {
         Arc::new(Self {
@@ -70,6 +73,7 @@ impl Shared {
             decider: engine.decider(),
             settings: settings.tcp.clone(),
             front_ends: FrontEnds::new(&settings.proxy_from),
+            name: name.map(Into::into),
             stopped: stopped.clone(),
             places: Arc::new(Semaphore::new(settings.tcp.max_connections)),
             clients: Mutex::default(),
@@ -100,6 +104,21 @@ impl Shared {
         self.decider.count(Counter::ConnectionRefused);
         if let Some(held) = self.trouble.pass(Now::read()) {
             tracing::warn!(limit, held, "connection closed: [server.tcp] limit reached");
+        }
+    }
+
+    /// Who asked, through the door that `server_name` says, which the client gave in its handshake.
+    pub fn by_name(&self, peer: Peer, server_name: Option<&str>) -> Peer {
+        let label = server_name.zip(self.name.as_deref()).and_then(|(given, own)| label(given, own));
+        self.through(peer, label)
+    }
+
+    /// Who asked, through this door, if there is one that is called so.
+    pub fn through(&self, peer: Peer, door: Option<&str>) -> Peer {
+        match door.map(|door| self.engine.doors().find(door)) {
+            None => peer,
+            Some(door) if door == Door::default() => peer,
+            Some(door) => peer.through(door),
         }
     }
 
@@ -155,6 +174,26 @@ impl Drop for Seat {
             if *count == 0 {
                 clients.remove(&self.ip);
             }
+        }
+    }
+}
+
+/// The label that `given` has in front of `own`, if it is one.
+fn label<'a>(given: &'a str, own: &str) -> Option<&'a str> {
+    let (label, rest) = given.split_once('.')?;
+    rest.trim_end_matches('.').eq_ignore_ascii_case(own).then_some(label)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::label;
+
+    #[test]
+    fn a_door_is_one_label_below_the_name() {
+        assert_eq!(label("kids.dns.example", "dns.example"), Some("kids"));
+        assert_eq!(label("Kids.DNS.Example.", "dns.example"), Some("Kids"));
+        for other in ["dns.example", "a.kids.dns.example", "kids.dns.example.org", "kids.xdns.example", "kids", ""] {
+            assert_eq!(label(other, "dns.example"), None, "{other}");
         }
     }
 }

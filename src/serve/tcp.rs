@@ -53,7 +53,7 @@ impl Listeners {
             let shared = Arc::clone(&shared);
             let config = (Transport::Dot, Arc::clone(&config));
             greeter.encrypted(stream, from, config, identity, async move |stream, peer| {
-                // The door of the name the client gave (`stream.get_ref().1.server_name()`) goes here.
+                let peer = shared.by_name(peer, stream.get_ref().1.server_name());
                 connection::serve(stream, peer, &shared).await;
             });
         })
@@ -73,6 +73,7 @@ impl Listeners {
             let config = (Transport::Doh, Arc::clone(&config));
             greeter.encrypted(stream, from, config, Gather::over, async move |stream, peer| {
                 let (below, session) = stream.get_ref();
+                let peer = shared.by_name(peer, session.server_name());
                 let (below, version) = (below.gathering(), Version::agreed(session.alpn_protocol()));
                 doh::serve(stream, below, version, peer, &shared, &site).await;
             });

@@ -18,6 +18,7 @@ pub(super) fn hit(name: &[u8]) -> Hit<'_> {
         generation: 1,
         client: [192, 0, 2, 1].into(),
         transport: Transport::Udp,
+        group: 0,
         qtype: 1,
         outcome: Outcome::Blocked,
         answer: AnswerKind::Sinkhole,
@@ -40,7 +41,7 @@ pub(super) fn why(id: u64, outcome: Outcome, rule: &str, orders: &[(&str, &str)]
         also: ["also".into()].into(),
         orders: orders.iter().map(order).collect(),
     };
-    Arc::new(Why { id, subject, causes: Box::default() })
+    Arc::new(Why { id, subject, causes: Box::default(), group: None })
 }
 
 /// Reads `RowBinary` back, and panics where it is not.

@@ -1,5 +1,7 @@
 //! Precedence, held against a walk over all rules that spells out DESIGN section 2.
 
+mod groups;
+
 use std::sync::Arc;
 
 use proptest::prelude::*;
@@ -47,8 +49,13 @@ fn list_policy(list: u16) -> ListPolicy {
 
 /// Compiles; each list is one file.
 fn compile(rules: &[Plain]) -> Snapshot {
+    compile_some(rules, |_| true)
+}
+
+/// The same with nothing in lists that are not `wanted`.
+fn compile_some(rules: &[Plain], wanted: impl Fn(u16) -> bool) -> Snapshot {
     let mut parts = Vec::new();
-    for list in 0..4 {
+    for list in (0..4).filter(|&list| wanted(list)) {
         let mut builder = RulesBuilder::new(format!("file{list}").into(), 64);
         let order = builder.order(Order { id: format!("order{list}"), ..Order::default() });
         let mut buf = NameBuf::new();
@@ -137,7 +144,7 @@ proptest! {
             let decision = snapshot.decide(&buf);
             for (found, mode) in [(decision.blocked(), Mode::Enforce), (decision.shadowed(), Mode::Shadow)] {
                 if let Some(found) = found.filter(|_| decision.alone) {
-                    prop_assert_eq!(snapshot.causes_of(found.id), Some(snapshot.causes(name.wire(), mode)), "{}", name);
+                    prop_assert_eq!(snapshot.causes_of(found.id), Some(snapshot.causes(name.wire(), mode, 0)), "{}", name);
                 }
             }
         }
@@ -159,7 +166,7 @@ proptest! {
             for (found, mode) in [(decision.blocked(), Mode::Enforce), (decision.shadowed(), Mode::Shadow)] {
                 let Some(found) = found else { continue };
                 let (outcome, causes) = snapshot.causes_at(found.id).expect("it decided");
-                let whole = snapshot.causes(name.wire(), mode);
+                let whole = snapshot.causes(name.wire(), mode, 0);
                 prop_assert_eq!(outcome, Outcome::from(mode));
                 let list = &*snapshot.lists()[usize::from(found.list)].name;
                 prop_assert!(causes.first().is_some_and(|first| first.list == list), "{name}: {causes:?}");
@@ -189,7 +196,7 @@ fn a_hit_is_attributed_to_every_rule_and_order() {
     ]);
     let name = Name::parse("www.example.com").expect("a name");
     let shown = |mode| -> Vec<_> {
-        let causes = snapshot.causes(name.wire(), mode);
+        let causes = snapshot.causes(name.wire(), mode, 0);
         let ids = |orders: &[Arc<Order>]| orders.iter().map(|order| order.id.as_str()).collect::<Vec<_>>().join(" ");
         causes.into_iter().map(|cause| (cause.list, cause.rule, cause.line, ids(&cause.orders))).collect()
     };
@@ -219,14 +226,14 @@ fn canaries_are_whom_other_rules_hold_for() {
     };
     let (old, new, third) = (compile(&[rule("old.example")]), compile(&[rule("new.example")]), compile(&[]));
     let queries = Arc::<AtomicU64>::default();
-    let on_trial = Canary::new(acl("10.1.0.0/16"), Arc::new(new.at(2, UnixTime(0))), Arc::clone(&queries));
-    let second = Canary::new(acl("10.0.0.0/8"), Arc::new(third.at(3, UnixTime(0))), Arc::default());
+    let on_trial = Canary::new(acl("10.1.0.0/16"), &[0], Arc::new(new.at(2, UnixTime(0))), Arc::clone(&queries));
+    let second = Canary::new(acl("10.0.0.0/8"), &[0], Arc::new(third.at(3, UnixTime(0))), Arc::default());
     let snapshot = old.at(1, UnixTime(0)).with_canaries(vec![on_trial, second]);
     let blocked = |snapshot: &Snapshot, client: &str, name: &str| {
         let mut buf = NameBuf::new();
         buf.parse(name).expect("a name");
-        let snapshot = snapshot.enter(client.parse().expect("an address"));
-        (snapshot.decide(&buf).blocked().is_some(), snapshot.generation())
+        let policy = snapshot.enter(client.parse().expect("an address"), Door::default());
+        (policy.decide(&buf).blocked().is_some(), policy.snapshot().generation())
     };
     for at in [snapshot.clone(), snapshot.at(1, UnixTime(9))] {
         assert_eq!(blocked(&at, "10.1.2.3", "new.example"), (true, 2));
@@ -237,6 +244,7 @@ fn canaries_are_whom_other_rules_hold_for() {
         assert_eq!(at.last_generation(), 3);
     }
     assert_eq!(queries.load(Ordering::Relaxed), 4);
-    assert_eq!(snapshot.of("10.1.2.3".parse().expect("an address")).generation(), 2);
+    let client = "10.1.2.3".parse().expect("an address");
+    assert_eq!(snapshot.of(client, Door::default()).snapshot().generation(), 2);
     assert_eq!(queries.load(Ordering::Relaxed), 4, "only queries that come in are counted");
 }

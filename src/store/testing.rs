@@ -182,7 +182,7 @@ pub(super) fn why(rule: &str, orders: &[Arc<Order>]) -> Arc<Why> {
         also: Box::default(),
         orders: orders.into(),
     };
-    Arc::new(Why { id: 0, subject, causes: Box::default() })
+    Arc::new(Why { id: 0, subject, causes: Box::default(), group: None })
 }
 
 /// An order.

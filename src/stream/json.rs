@@ -50,7 +50,7 @@ mod tests {
                 rule: subject.rule.to_string(),
                 orders: subject.orders.to_vec(),
             };
-            let why = Arc::new(Why { id: 1, subject, causes: [cause].into() });
+            let why = Arc::new(Why { id: 1, subject, causes: [cause].into(), group: None });
             let mut out = Vec::new();
             Json::new(Clients::Full).encode(&hit.as_hit(), &why, &mut out);
             prop_assert!(!out.contains(&b'\n'));

@@ -151,7 +151,7 @@ mod tests {
         let of = |outcome, rule: &str| {
             let mut subject = why.subject.clone();
             (subject.outcome, subject.rule) = (outcome, rule.into());
-            Arc::new(Why { id: 9, subject, causes: Box::default() })
+            Arc::new(Why { id: 9, subject, causes: Box::default(), group: None })
         };
         shadow.clone_from(&of(Outcome::Shadow, "*.example"));
         hit.answer = AnswerKind::Passed;

@@ -39,7 +39,7 @@ pub(super) fn why(id: u64) -> Arc<Why> {
         also: Box::default(),
         orders: [Arc::new(order)].into(),
     };
-    Arc::new(Why { id, subject, causes: Box::default() })
+    Arc::new(Why { id, subject, causes: Box::default(), group: None })
 }
 
 /// The hit that docs/streams.md shows in every format.
@@ -49,6 +49,7 @@ pub(super) fn sample() -> (Hit<'static>, Arc<Why>) {
         generation: 1,
         client: [192, 0, 2, 7].into(),
         transport: Transport::Udp,
+        group: 0,
         qtype: 65,
         outcome: Outcome::Blocked,
         answer: AnswerKind::Sinkhole,
@@ -113,7 +114,12 @@ fn only_hits_that_are_wanted_are_told() {
     let (hit, why) = sample();
     let of = |id, outcome, also: &[&str]| {
         let also = also.iter().map(|&list| list.into()).collect();
-        Arc::new(Why { id, subject: Subject { outcome, also, ..why.subject.clone() }, causes: Box::default() })
+        Arc::new(Why {
+            id,
+            subject: Subject { outcome, also, ..why.subject.clone() },
+            causes: Box::default(),
+            group: None,
+        })
     };
     let whys = [of(1, Outcome::Blocked, &[]), of(2, Outcome::Shadow, &[]), of(3, Outcome::Blocked, &["other", "more"])];
     let (streams, mut sinks) = Streams::start(&all.clone().map(|(settings, _)| settings)).expect("started");
@@ -209,6 +215,6 @@ pub(super) fn hostile() -> impl Strategy<Value = Hostile> {
         } else {
             subject
         };
-        Hostile { hit, why: Arc::new(Why { id, subject, causes: Box::default() }) }
+        Hostile { hit, why: Arc::new(Why { id, subject, causes: Box::default(), group: None }) }
     })
 }

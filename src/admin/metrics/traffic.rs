@@ -3,7 +3,7 @@
 use std::fmt;
 
 use super::{Facts, Page};
-use crate::stats::Counter;
+use crate::stats::{Counter, GroupTotals};
 use crate::upstream::ServerState;
 
 /// What may happen to a query. Each is one of these, but for the last three: a hit of a shadow list or of an exception is
@@ -74,7 +74,20 @@ fn blocked(page: &mut Page<'_>, Facts { totals, list_hits, .. }: &Facts) -> fmt:
     let help = "Queries answered as a list says; stage canary: by a version that only some clients have or had";
     page.counters("qalqan_list_blocked", help, rows(|hits| hits.blocked))?;
     let help = "Queries that a list in shadow mode would have blocked";
-    page.counters("qalqan_list_shadow", help, rows(|hits| hits.shadow))
+    page.counters("qalqan_list_shadow", help, rows(|hits| hits.shadow))?;
+    groups(page, &totals.groups)
+}
+
+/// Groups of clients.
+fn groups(page: &mut Page<'_>, groups: &[GroupTotals]) -> fmt::Result {
+    let rows = |pick: fn(&GroupTotals) -> u64| {
+        groups.iter().map(move |group| ([("clients", group.name.as_str())], pick(group)))
+    };
+    let help = "DNS messages that came in from clients of a group";
+    page.counters("qalqan_clients_queries", help, rows(|group| group.queries))?;
+    page.counters("qalqan_clients_blocked", "Of these, answered as a list says", rows(|group| group.blocked))?;
+    let help = "Of these, known to a list in shadow mode";
+    page.counters("qalqan_clients_shadow", help, rows(|group| group.shadow))
 }
 
 /// Answers that are remembered.

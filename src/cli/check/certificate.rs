@@ -32,7 +32,8 @@ pub(super) struct Certificate {
 pub(super) fn read(settings: &Settings, now: UnixTime) -> Result<Option<Certificate>, TlsError> {
     let Some(tls) = &settings.server.tls else { return Ok(None) };
     let leaf = Certificates::read(&tls.certificate, &tls.key)?.leaf();
-    let name = tls.name.as_ref().map(ToString::to_string).or_else(|| leaf.names.first().cloned()).unwrap_or_default();
+    let name =
+        tls.name.as_ref().map(ToString::to_string).or_else(|| leaf.name().map(str::to_owned)).unwrap_or_default();
     let covered = leaf.names.is_empty() || leaf.names.iter().any(|pattern| covers(pattern, &name));
     let other = (!covered).then(|| format!("the certificate is not for {name}, which [tls] name says clients check"));
     Ok(Some(Certificate {

@@ -22,13 +22,14 @@ pub fn show(report: &Report, all: bool, style: Style) -> String {
 fn write(to: &mut String, report: &Report, all: bool, style: Style) -> fmt::Result {
     writeln!(to, "{} is valid", Plain(&report.config))?;
     lists(to, report, style)?;
+    clients(to, report, style)?;
     let limit = if all { usize::MAX } else { SHOWN };
     lines(to, "unusable, and not in force", &report.unusable, limit, style)?;
     remarks(to, "rejected", report.rejected, &report.rejections, limit, style)?;
     remarks(to, "used, but worth a look", report.warnings.len() as u64, &report.warnings, limit, style)?;
     held(to, report, limit, style)?;
     lines(to, "too large a change to be taken by itself", &report.size_changes, limit, style)?;
-    lines(to, "the gate cannot use", &report.gate_troubles, limit, style)?;
+    lines(to, "cannot be used as it is", &report.gate_troubles, limit, style)?;
     findings(to, report, style)?;
     heading(to, style, "would not start", report.errors.len() as u64)?;
     for line in &report.errors {
@@ -44,6 +45,32 @@ fn lines(to: &mut String, title: &str, all: &[String], limit: usize, style: Styl
         writeln!(to, "  {}", style.bad(Plain(line)))?;
     }
     more(to, all.len() as u64, all.len().min(limit), "; --all shows them")
+}
+
+/// Groups of clients, if there are any.
+fn clients(to: &mut String, report: &Report, style: Style) -> fmt::Result {
+    if report.clients.is_empty() {
+        return Ok(());
+    }
+    writeln!(to)?;
+    let head = ["clients", "blocks", "via", "answer", "hits told", "lists"];
+    let mut rows = vec![head.map(str::to_owned).to_vec()];
+    for group in &report.clients {
+        let or = |text: String, empty: &str| if text.is_empty() { empty.to_owned() } else { text };
+        let lists = match (group.exempt, group.lists.len() == report.lists.len()) {
+            (true, _) => "exempt".to_owned(),
+            (false, true) => "all".to_owned(),
+            (false, false) => or(group.lists.join(", "), "none"),
+        };
+        let answer = if group.answer { "own" } else { "as lists say" }.to_owned();
+        let told = if group.statistics { "yes" } else { "no" }.to_owned();
+        let via = or(group.via.join(", "), "-");
+        rows.push(vec![group.name.clone(), group.blocks.to_string(), via, answer, told, lists]);
+    }
+    for (index, line) in table(&rows, &[false, true]).lines().enumerate() {
+        if index == 0 { writeln!(to, "{}", style.strong(line))? } else { writeln!(to, "{line}")? }
+    }
+    Ok(())
 }
 
 /// Entries the gate does not let pass.

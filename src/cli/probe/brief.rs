@@ -158,6 +158,7 @@ impl Used {
     fn open(mut settings: Settings) -> Result<Self, Exit> {
         // The question is what happens to names, not to some client.
         settings.limit = load::anybody();
+        settings.clients.clear();
         let began = Now::read().seconds();
         let bytes = fs::read(&settings.path);
         let bytes = bytes.map_err(|error| complain(&format_args!("{}: {error}", settings.path.display())))?;

@@ -30,7 +30,11 @@ fn write(to: &mut String, explained: &Explained, style: Style) -> fmt::Result {
             writeln!(to, "{}", style.look("passed, but a shadow list has it: counted, not blocked"))?
         }
         super::Decision::Passed => writeln!(to, "passed")?,
+        super::Decision::Exempt => writeln!(to, "passed: no list holds for the client's group")?,
         super::Decision::Refused => writeln!(to, "{}", style.bad("refused: the client is not in allow_from"))?,
+    }
+    if let Some(group) = &explained.group {
+        field(to, "group", group)?;
     }
     for rule in &explained.rules {
         self::rule(to, rule)?;
@@ -70,7 +74,9 @@ fn rule(to: &mut String, rule: &RuleLine) -> fmt::Result {
     let RuleLine { place, effect, mode, .. } = rule;
     let label = if rule.decides { "rule" } else { "also" };
     let lapsed = if rule.in_force { "" } else { ", not in force" };
-    let on = format!("{}, {}:{}, list {} ({effect}, {mode}{lapsed})", place.rule, place.file, place.line, place.list);
+    let apart = if rule.holds { "" } else { ", not for this client" };
+    let on =
+        format!("{}, {}:{}, list {} ({effect}, {mode}{lapsed}{apart})", place.rule, place.file, place.line, place.list);
     field(to, label, &on)?;
     rule.order.as_ref().map_or(Ok(()), |order| self::order(to, order, rule.version.sha256.as_deref()))
 }

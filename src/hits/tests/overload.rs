@@ -23,7 +23,7 @@ fn list(generation: u64, rule: u32) -> String {
 }
 
 impl Attribution for Generation {
-    fn causes(&self, name: &[u8], _: Mode) -> Vec<Cause> {
+    fn causes(&self, name: &[u8], _: Mode, _: u16) -> Vec<Cause> {
         // The names here are numbers of rules.
         let rule = u32::from(name[1]) << 16 | u32::from(name[2]) << 8 | u32::from(name[3]);
         self.causes_at(rule).map(|(_, causes)| causes).unwrap_or_default()

@@ -15,27 +15,38 @@ const LONGEST_START_QUIET: Duration = Duration::from_millis(500);
 /// Blocks. The caller publishes what it gets and hands `loader` on to [`super::Control::new`].
 ///
 /// # Errors
-/// A list cannot be read and has no last good state, unless `start_without_lists` is set.
+/// A list cannot be read and has no last good state, unless `start_without_lists` is set; or it cannot be told which
+/// clients are of which group.
 pub fn first(settings: &Settings, loader: &mut Loader) -> Result<Loaded, StartError> {
     // Nobody is answered yet: a file still being written is waited for, but not for minutes.
     let quiet = settings.reload.quiet.min(LONGEST_START_QUIET);
     loader.set_quiet(quiet, quiet * 4);
     let loaded = loader.load(settings);
-    if loaded.missing.is_empty() || settings.start_without_lists {
-        return Ok(loaded);
+    let missing = if settings.start_without_lists { Vec::new() } else { loaded.missing.clone() };
+    match missing.is_empty() && loaded.clients.errors.is_empty() {
+        true => Ok(loaded),
+        false => Err(StartError { missing, clients: loaded.clients.errors.clone() }),
     }
-    Err(StartError { missing: loaded.missing })
 }
 
-/// Lists could not be read, and there is no last good state of them.
+/// Lists could not be read, and there is no last good state of them; or the files of `[[clients]]` cannot be used.
 #[derive(Clone, Debug)]
 pub struct StartError {
     /// Each of them.
     pub missing: Vec<Missing>,
+    /// What is wrong with `[[clients]]`.
+    pub clients: Vec<String>,
 }
 
 impl fmt::Display for StartError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.clients.join("\n"))?;
+        if self.missing.is_empty() {
+            return Ok(());
+        }
+        if !self.clients.is_empty() {
+            f.write_str("\n")?;
+        }
         for Missing { list, why } in &self.missing {
             writeln!(f, "list \"{list}\": {why}")?;
         }

@@ -102,7 +102,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<'_, S> {
                     Ok(_) => {}
                     Err(_) => return,
                 },
-                answer = next(late), if asked => self.answered(&answer),
+                answer = next(late), if asked => {
+                    self.answered(&answer);
+                    alive = Instant::now();
+                }
                 _ = &mut stop, if listens => self.all_said = true,
                 () = &mut alarm => {
                     let now = Instant::now();
@@ -123,19 +126,21 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<'_, S> {
         let _ = timeout_at(Instant::now() + GOODBYE, self.stream.shutdown()).await;
     }
 
-    /// Decides about all that has come, as far as the limits let it; says how many queries that were.
+    /// Decides about all that has come, as far as the limits let it; says how many queries and late answers that were.
     fn take(&mut self) -> usize {
+        let mut count = 0;
         while let Some(answer) = self.late.as_mut().and_then(|(_, late)| late.try_recv().ok()) {
             self.answered(&answer);
+            count += 1;
         }
         if self.input.is_empty() {
-            return 0;
+            return count;
         }
         // Not kept from one time to the next: idle connections would hold old sets.
         let snapshot = self.shared.engine.snapshot();
         let Self { peer, shared, decider, input, output, late, in_flight, .. } = self;
         let limit = shared.settings.max_in_flight;
-        let (mut done, mut count) = (0, 0);
+        let mut done = 0;
         while *in_flight < limit
             && output.len() < WRITE
             && let Some(end) = frame(&input[done..])

@@ -63,6 +63,11 @@ impl Leaf {
         })
     }
 
+    /// The first name it is for that is one, not a pattern of many.
+    pub fn name(&self) -> Option<&str> {
+        self.names.iter().map(String::as_str).find(|name| !name.contains('*'))
+    }
+
     /// How it stands at a moment.
     pub fn standing(&self, now: UnixTime) -> Standing {
         match self.until.0.saturating_sub(now.0) {

@@ -57,7 +57,12 @@ impl Ledger {
 
 fn why(id: u64, outcome: Outcome, rule: &str) -> Arc<Why> {
     let (list, also, orders) = ("orders".into(), Box::default(), Box::default());
-    Arc::new(Why { id, subject: Subject { outcome, rule: rule.into(), list, also, orders }, causes: Box::default() })
+    Arc::new(Why {
+        id,
+        subject: Subject { outcome, rule: rule.into(), list, also, orders },
+        causes: Box::default(),
+        group: None,
+    })
 }
 
 fn hit(unix_ms: i64, client: u32, outcome: Outcome) -> Hit<'static> {
@@ -66,6 +71,7 @@ fn hit(unix_ms: i64, client: u32, outcome: Outcome) -> Hit<'static> {
         generation: 1,
         client: std::net::Ipv4Addr::from_bits(client).into(),
         transport: Transport::Udp,
+        group: 0,
         qtype: 1,
         outcome,
         answer: AnswerKind::Sinkhole,

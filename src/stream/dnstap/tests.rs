@@ -48,7 +48,7 @@ fn what_is_not_ours_to_answer_is_a_query() {
     let (mut hit, why) = sample();
     let mut subject = why.subject.clone();
     (subject.outcome, subject.rule, subject.also) = (Outcome::Shadow, "*.example".into(), ["more".into()].into());
-    let why = Arc::new(Why { id: 1, subject, causes: Box::default() });
+    let why = Arc::new(Why { id: 1, subject, causes: Box::default(), group: None });
     hit.target = Some(b"\x01b\x07example\0");
     for (answer, number) in [(AnswerKind::Passed, 3), (AnswerKind::Drop, 4)] {
         hit.answer = answer;
