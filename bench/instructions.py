@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
 """Instructions a decision takes, counted by callgrind and compared with bench/instructions.baseline.
 
-    bench/instructions.py            fails if a blocked query (cookies: with a cookie; grouped: of a client in one of 100,000 address
-                                     blocks), a cached or a passed one costs over 5 % more than the baseline
+    bench/instructions.py            fails if a blocked (without or with a cookie; grouped: of a client in one of
+                                     100,000 address blocks), a cached or a passed query costs over 5 % more than the baseline
     bench/instructions.py --accept   makes what was counted the new baseline; commit it and say why
 
 Instructions do not depend on what else the machine does, so a change of some per cent is a change of the code (or of the

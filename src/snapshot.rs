@@ -27,9 +27,9 @@ pub struct Snapshot {
     set: Set,
     lists: Box<[ListPolicy]>,
     acl: Acl,
-    host: Arc<Host>,
     /// `None`: the same holds for all.
     clients: Option<Arc<Clients>>,
+    host: Arc<Host>,
     canaries: Box<[Canary]>,
 }
 
@@ -101,8 +101,15 @@ impl Snapshot {
         now: UnixTime,
     ) -> Result<Self, TooManyRules> {
         let set = Set::build(parts, now)?;
-        let (host, canaries) = (Arc::default(), Box::default());
-        Ok(Self { generation, set, lists: lists.into(), acl, host, clients: None, canaries })
+        Ok(Self {
+            generation,
+            set,
+            lists: lists.into(),
+            acl,
+            host: Arc::default(),
+            clients: None,
+            canaries: Box::default(),
+        })
     }
 
     /// With this told of the server, to all clients.
@@ -134,8 +141,8 @@ impl Snapshot {
             set: self.set.at(now),
             lists: self.lists.clone(),
             acl: self.acl.clone(),
-            host: Arc::clone(&self.host),
             clients: self.clients.clone(),
+            host: Arc::clone(&self.host),
             canaries: (generation + 1..).zip(&self.canaries).map(later).collect(),
         }
     }

@@ -30,6 +30,8 @@ mod dig;
 mod dnssec;
 #[path = "process/doh.rs"]
 mod doh;
+#[path = "process/doors.rs"]
+mod doors;
 #[path = "process/doq.rs"]
 mod doq;
 #[path = "process/dot.rs"]

@@ -33,10 +33,10 @@ struct Report {
     /// Files and lists that are not in force.
     unusable: Vec<String>,
     lists: Vec<ListLine>,
-    /// What encrypted listeners would show.
-    certificate: Option<Certificate>,
     /// Groups of clients.
     clients: Vec<GroupLine>,
+    /// What encrypted listeners would show.
+    certificate: Option<Certificate>,
     rejected: u64,
     /// Those whose text was kept (see [`crate::list::MAX_SHOWN`]).
     rejections: Vec<Remark>,

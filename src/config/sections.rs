@@ -11,7 +11,6 @@ use super::reader::{Limits, Table};
 use super::values::{self, ValueError};
 use super::{OrdersSettings, ReloadSettings, host};
 use crate::hits::Clients;
-use crate::limit::Cidr;
 use crate::local::Canary;
 use crate::name::Name;
 use crate::{cache, history, hits, limit, local, policy, serve};
@@ -36,8 +35,6 @@ const ALLOW_FROM: [&str; 8] = [
     "fc00::/7",
     "fe80::/10",
 ];
-/// How many blocks of front ends there may be.
-const MAX_PROXY_FROM: usize = 1024;
 /// `workers`: 0 is one a core.
 const WORKERS: Limits<usize> = Limits { default: 0, min: 0, max: 256 };
 /// `idle`: seconds, as RFC 7766 section 6.2.3 asks for.
@@ -105,7 +102,8 @@ pub(super) fn server(mut table: Table<'_>, folder: &Path) -> (serve::Settings, l
     let workers = table.count("workers", WORKERS);
     let pin = table.flag("pin", false);
     let ready_file = table.text("ready_file", optional_path(folder)).flatten();
-    let proxy_from = table.texts("proxy_from", 0..=MAX_PROXY_FROM, str::parse::<Cidr>).unwrap_or_default();
+    let proxy_from = table.field("proxy_from").map(|field| clients::blocks(&field, 0..=clients::MAX_BLOCKS));
+    let proxy_from = proxy_from.into_iter().flatten().map(|(block, _)| block).collect();
     let tcp = tcp(table.table("tcp"));
     let host = host::read(&mut table, folder);
     table.finish();

@@ -42,6 +42,11 @@ impl Desk {
         &self.shared
     }
 
+    /// Who asked, by the last segment of the path; if that is no door, by what the connection says.
+    pub fn through(&self, peer: Peer, segment: Option<&str>) -> Peer {
+        self.shared.through(peer, segment)
+    }
+
     /// Nobody waits for an answer from upstream.
     pub fn is_idle(&self) -> bool {
         self.places.available_permits() >= self.shared.settings.max_in_flight
@@ -87,11 +92,6 @@ fn framed(front: usize, answer: &[u8]) -> Vec<u8> {
     framed.resize(front, 0);
     framed.extend_from_slice(answer);
     framed
-}
-
-/// Who asked, by the door it came through: the last segment of a path.
-pub(super) fn through(peer: Peer, _door: Option<&str>) -> Peer {
-    peer
 }
 
 /// A message that a query may be: with a whole header, and no answer.

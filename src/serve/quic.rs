@@ -14,7 +14,7 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use quinn::crypto::rustls::QuicServerConfig;
+use quinn::crypto::rustls::{HandshakeData, QuicServerConfig};
 use quinn::{
     Connection, Endpoint, EndpointConfig, IdleTimeout, Incoming, ServerConfig, TokioRuntime, TransportConfig, VarInt,
 };
@@ -28,6 +28,7 @@ use super::shared::Shared;
 use super::{Certificates, TcpSettings, TlsSettings};
 use crate::engine::Peer;
 use crate::event::Transport;
+use crate::limit::Door;
 use crate::stats::Counter;
 
 /// What may be sent on one stream, and on a connection, before it was read, and what we keep until it was received.
@@ -220,6 +221,8 @@ impl Listener {
 struct Guest {
     connection: Connection,
     transport: Transport,
+    /// What the name that the client gave in the handshake says.
+    door: Door,
     desk: Arc<Desk>,
     /// One for each stream under way.
     streams: Arc<Semaphore>,
@@ -233,12 +236,15 @@ impl Guest {
         let max_streams = shared.settings.max_in_flight;
         let streams = Arc::new(Semaphore::new(max_streams));
         let end = Instant::now() + shared.settings.total;
-        Self { connection, transport, desk: Desk::new(shared), streams, max_streams, end }
+        let shaken = connection.handshake_data().and_then(|data| data.downcast::<HandshakeData>().ok());
+        let name = shaken.and_then(|shaken| shaken.server_name);
+        let door = shared.named(Peer::new(connection.remote_address(), transport), name.as_deref()).door;
+        Self { connection, transport, door, desk: Desk::new(shared), streams, max_streams, end }
     }
 
     /// Who asks; networks change, and the connection goes on.
     fn peer(&self) -> Peer {
-        Peer::new(self.connection.remote_address(), self.transport)
+        Peer::new(self.connection.remote_address(), self.transport).through(self.door)
     }
 
     /// How long a client may take for what it owes us.

@@ -9,6 +9,7 @@ use tokio::runtime::Handle;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 
 use crate::engine::{Decider, Engine, Peer, Verdict};
+use crate::limit::Door;
 use crate::snapshot::Snapshot;
 use crate::stats::Counter;
 use crate::util::{Now, Throttle};
@@ -101,6 +102,17 @@ impl Shared {
         if let Some(held) = self.trouble.pass(Now::read()) {
             tracing::warn!(limit, held, "connection closed: [server.tcp] limit reached");
         }
+    }
+
+    /// Who asked, by the server's name that it gave in the TLS handshake: its first label may be a door.
+    pub fn named(&self, peer: Peer, server_name: Option<&str>) -> Peer {
+        self.through(peer, server_name.map(|name| name.split_once('.').map_or(name, |(first, _)| first)))
+    }
+
+    /// Who asked, through the door of this name, if it is one.
+    pub fn through(&self, peer: Peer, door: Option<&str>) -> Peer {
+        let door = door.map_or(Door::default(), |name| self.engine.doors().find(name));
+        if door == Door::default() { peer } else { peer.through(door) }
     }
 
     /// The places for connections.

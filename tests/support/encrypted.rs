@@ -51,10 +51,15 @@ pub type Tls = StreamOwned<ClientConnection, TcpStream>;
 
 /// Connects by TLS; the handshake is made with the first octets.
 pub fn tls(server: SocketAddr, folder: &Folder, protocol: &str) -> Tls {
+    tls_by_name("dns.example", server, folder, protocol)
+}
+
+/// The same to a server of this name.
+pub fn tls_by_name(name: &'static str, server: SocketAddr, folder: &Folder, protocol: &str) -> Tls {
     let stream = TcpStream::connect_timeout(&server, PATIENCE).expect("the server accepts");
     stream.set_read_timeout(Some(PATIENCE)).expect("a time-out");
     stream.set_nodelay(true).expect("an option");
-    let name = ServerName::try_from("dns.example").expect("a name");
+    let name = ServerName::try_from(name).expect("a name");
     let session = ClientConnection::new(Arc::new(trusting(folder, protocol)), name).expect("a session");
     StreamOwned::new(session, stream)
 }
@@ -337,6 +342,19 @@ impl Quic {
     /// # Errors
     /// What the handshake ended with.
     pub fn to(server: SocketAddr, folder: &Folder, protocol: &str) -> Result<Self, quinn::ConnectionError> {
+        Self::by_name("dns.example", server, folder, protocol)
+    }
+
+    /// To a server of this name.
+    ///
+    /// # Errors
+    /// What the handshake ended with.
+    pub fn by_name(
+        name: &str,
+        server: SocketAddr,
+        folder: &Folder,
+        protocol: &str,
+    ) -> Result<Self, quinn::ConnectionError> {
         let runtime =
             tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().expect("a runtime");
         let config = QuicClientConfig::try_from(trusting(folder, protocol)).expect("TLS 1.3");
@@ -344,7 +362,7 @@ impl Quic {
             let _inside = runtime.enter();
             let mut endpoint = Endpoint::client("127.0.0.1:0".parse().expect("an address")).expect("a socket");
             endpoint.set_default_client_config(quinn::ClientConfig::new(Arc::new(config)));
-            let connecting = endpoint.connect(server, "dns.example").expect("a connection");
+            let connecting = endpoint.connect(server, name).expect("a connection");
             (endpoint, connecting)
         };
         let connection =

@@ -6,7 +6,7 @@ use hyper::Method;
 use hyper::http::request::Parts;
 use tokio::time::timeout;
 
-use super::super::desk::{Desk, leave, may_be_query, through};
+use super::super::desk::{Desk, leave, may_be_query};
 use super::body::Held;
 use super::respond::{Answer, answered, healthy, refused, without_body};
 use super::{Refusal, Site, Wanted, look};
@@ -42,7 +42,7 @@ async fn answer_or_refuse(
         Wanted::Health => return Ok(Some(healthy())),
         Wanted::Answer { query, door } => {
             let _leave = leave(query.len()).map_err(|_| Refusal::Busy)?;
-            desk.answer(&query, through(peer, door), 0).await
+            desk.answer(&query, desk.through(peer, door), 0).await
         }
         Wanted::AnswerToBody { door } => {
             let reading = timeout(desk.shared().settings.idle, body);
@@ -50,7 +50,7 @@ async fn answer_or_refuse(
             if !may_be_query(&query) {
                 return Err(Refusal::NoQuery);
             }
-            desk.answer(&query, through(peer, door), 0).await
+            desk.answer(&query, desk.through(peer, door), 0).await
         }
     };
     Ok(bytes.map(answered))
