@@ -13,8 +13,8 @@ use secure::{ANSWER, Authority, Kind, PATH, Secure as Server, Ways, names};
 use crate::name::Name;
 use crate::upstream::tests::mock::{self, Mock, Say};
 use crate::upstream::{
-    Ask, ClientSubnet, Failure, Fault, Host, Protocol, Secure, Server as Upstreams, ServerState, Settings, Strategy,
-    Upstream,
+    Ask, ClientSubnet, DnssecSettings, Failure, Fault, Host, Protocol, Secure, Server as Upstreams, ServerState,
+    Settings, Strategy, Upstream,
 };
 use crate::util::Digest;
 
@@ -50,11 +50,13 @@ impl Setting {
             ca_file: Some(PathBuf::from(self.file.path())),
             connections: 2,
             client_subnet: ClientSubnet::Off,
+            recursion: None,
+            dnssec: DnssecSettings::default(),
         }
     }
 
-    fn to(&self, servers: Vec<Upstreams>) -> Upstream {
-        Upstream::new(&self.settings(servers), &[]).expect("these settings are good")
+    fn to(&self, servers: Vec<Upstreams>) -> Arc<Upstream> {
+        Arc::new(Upstream::new(&self.settings(servers), &[]).expect("these settings are good"))
     }
 }
 
@@ -226,7 +228,7 @@ async fn the_next_server_answers_where_no_handshake_ends() {
         let good = Server::start(Kind::Tls, &issued, Ways::default());
         let servers = [upstream(at(&bad, Kind::Tls)), upstream(at(&good, Kind::Tls))].concat();
         let settings = Settings { timeout: Duration::from_secs(2), ..setting.settings(servers) };
-        let upstream = Upstream::new(&settings, &[]).expect("good settings");
+        let upstream = Arc::new(Upstream::new(&settings, &[]).expect("good settings"));
         for number in 0..5 {
             upstream.ask(ask(&format!("n{number}.example"))).await.unwrap_or_else(|why| panic!("{kind:?}: {why}"));
         }
@@ -298,7 +300,7 @@ async fn bootstrap_servers_that_are_silent_at_first_are_asked_again() {
         timeout: Duration::from_secs(2),
         ..setting.settings(upstream(named(&server)))
     };
-    let upstream = Upstream::new(&settings, &[]).expect("starting needs nobody");
+    let upstream = Arc::new(Upstream::new(&settings, &[]).expect("starting needs nobody"));
     assert_eq!(upstream.ask(ask("a.example")).await, Err(Failure::Dead));
     well.store(true, Ordering::Relaxed);
     tokio::time::sleep(PAUSE).await;
@@ -312,7 +314,7 @@ async fn a_server_that_was_put_aside_is_found_well_without_a_query() {
     let server = Server::start(Kind::Tls, &issued, Ways::default());
     let address = server.address();
     let settings = Settings { timeout: Duration::from_secs(2), ..setting.settings(upstream(at(&server, Kind::Tls))) };
-    let upstream = Upstream::new(&settings, &[]).expect("good settings");
+    let upstream = Arc::new(Upstream::new(&settings, &[]).expect("good settings"));
     upstream.ask(ask("a.example")).await.expect("answered");
     server.stop();
     for number in 0..4 {

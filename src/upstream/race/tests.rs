@@ -3,11 +3,11 @@
 use super::*;
 use crate::name::Name;
 use crate::upstream::tests::mock::{self, Mock, Say};
-use crate::upstream::{ClientSubnet, Settings, Upstream};
+use crate::upstream::{ClientSubnet, DnssecSettings, Settings, Upstream};
 
 const ADDRESS: [u8; 4] = [192, 0, 2, 7];
 
-fn to(mocks: &[&Mock], strategy: Strategy) -> Upstream {
+fn to(mocks: &[&Mock], strategy: Strategy) -> Arc<Upstream> {
     let settings = Settings {
         servers: mocks.iter().map(|mock| Server::Udp(mock.address())).collect(),
         zones: Vec::new(),
@@ -19,11 +19,13 @@ fn to(mocks: &[&Mock], strategy: Strategy) -> Upstream {
         ca_file: None,
         connections: 1,
         client_subnet: ClientSubnet::Off,
+        recursion: None,
+        dnssec: DnssecSettings::default(),
     };
-    Upstream::new(&settings, &[]).expect("good settings")
+    Arc::new(Upstream::new(&settings, &[]).expect("good settings"))
 }
 
-async fn ask(upstream: &Upstream, number: usize) -> Reply {
+async fn ask(upstream: &Arc<Upstream>, number: usize) -> Reply {
     let name = Name::parse(&format!("n{number}.example")).expect("a name");
     let ask = Ask { name, qtype: 1, qclass: 1, dnssec_ok: false, checking_disabled: false };
     upstream.ask(ask).await.expect("a reply")
@@ -52,9 +54,11 @@ async fn in_order_the_first_that_works_is_asked_however_slow() {
         ca_file: None,
         connections: 1,
         client_subnet: ClientSubnet::Off,
+        recursion: None,
+        dnssec: DnssecSettings::default(),
     };
     let servers = vec![Server::Udp(dead), Server::Udp(slow.address()), Server::Udp(fast.address())];
-    let upstream = Upstream::new(&settings(servers), &[]).expect("good settings");
+    let upstream = Arc::new(Upstream::new(&settings(servers), &[]).expect("good settings"));
     assert_eq!(ask(&upstream, 99).await.server, slow.address(), "the next one");
 }
 
