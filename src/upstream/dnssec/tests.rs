@@ -203,6 +203,26 @@ async fn aliases_are_followed_across_zones_to_their_end() {
     assert_eq!(got, Seen { error: Some(5), ..BOGUS });
 }
 
+/// For whom an answer holds stands in its OPT, whatever else is taken out.
+#[tokio::test]
+async fn the_opt_is_kept() {
+    let Earth { root, zone, mut world, .. } = earth();
+    let asked = name("www.secure.test");
+    let mut bytes = message(&asked, rtype::A, 0, [&[zone.sign(a("www.secure.test"), Flaw::None)], &[]]);
+    bytes[11] = 1;
+    // Client subnet 192.0.2.0/24, scope 24.
+    let opt = [0, 0, 41, 4, 208, 0, 0, 0x80, 0, 0, 11, 0, 8, 0, 7, 0, 1, 24, 24, 192, 0, 2];
+    bytes.extend(opt);
+    world.put_bytes("www.secure.test", rtype::A, bytes);
+    for negative in [&[][..], &["secure.test"]] {
+        let validator = validator(&root, negative);
+        let reply = validator.ask(&world, &ask("www.secure.test", rtype::A), NOW).await.expect("an answer");
+        assert!(reply.bytes.ends_with(&opt) && reply.bytes[11] == 1, "{negative:?}: {reply:?}");
+        let message = Decoded::from_vec(&reply.bytes).expect("a message");
+        assert!(message.edns.is_some() && message.answers.len() == 1, "without signatures: {message:?}");
+    }
+}
+
 #[tokio::test]
 async fn a_dname_makes_the_alias_that_is_not_signed() {
     let Earth { root, zone, mut world, .. } = earth();

@@ -13,8 +13,8 @@ use secure::{ANSWER, Authority, Kind, PATH, Secure as Server, Ways, names};
 use crate::name::Name;
 use crate::upstream::tests::mock::{self, Mock, Say};
 use crate::upstream::{
-    Ask, ClientSubnet, Failure, Fault, Host, Protocol, Secure, Server as Upstreams, ServerState, Settings, Strategy,
-    Upstream,
+    Ask, ClientSubnet, DnssecSettings, Failure, Fault, Host, Protocol, Secure, Server as Upstreams, ServerState,
+    Settings, Strategy, Upstream,
 };
 use crate::util::Digest;
 
@@ -52,6 +52,8 @@ impl Setting {
             recursion: None,
             dnssec: crate::upstream::DnssecSettings::default(),
             client_subnet: ClientSubnet::Off,
+            recursion: None,
+            dnssec: DnssecSettings::default(),
         }
     }
 

@@ -3,7 +3,7 @@
 use super::*;
 use crate::name::Name;
 use crate::upstream::tests::mock::{self, Mock, Say};
-use crate::upstream::{ClientSubnet, Settings, Upstream};
+use crate::upstream::{ClientSubnet, DnssecSettings, Settings, Upstream};
 
 const ADDRESS: [u8; 4] = [192, 0, 2, 7];
 
@@ -21,6 +21,8 @@ fn to(mocks: &[&Mock], strategy: Strategy) -> Arc<Upstream> {
         recursion: None,
         dnssec: crate::upstream::DnssecSettings::default(),
         client_subnet: ClientSubnet::Off,
+        recursion: None,
+        dnssec: DnssecSettings::default(),
     };
     Arc::new(Upstream::new(&settings, &[]).expect("good settings"))
 }
@@ -56,6 +58,8 @@ async fn in_order_the_first_that_works_is_asked_however_slow() {
         recursion: None,
         dnssec: crate::upstream::DnssecSettings::default(),
         client_subnet: ClientSubnet::Off,
+        recursion: None,
+        dnssec: DnssecSettings::default(),
     };
     let servers = vec![Server::Udp(dead), Server::Udp(slow.address()), Server::Udp(fast.address())];
     let upstream = Arc::new(Upstream::new(&settings(servers), &[]).expect("good settings"));
