@@ -1,6 +1,7 @@
 //! Exact counters: one block a worker and one for all others, added up off the query path; and the [`Tally`] of hits.
 
 mod delta;
+mod rcodes;
 mod tally;
 
 pub use delta::{Clients, Delta, Kind, Of, Row};
@@ -20,32 +21,6 @@ pub const MAX_LISTS: usize = 2048;
 
 /// The most groups of clients ever counted apart; further ones share the last place.
 const MAX_GROUPS: usize = 2048;
-
-/// Response codes counted apart, by number: those a header has room for, BADVERS (RFC 6891 section 9), and last, out of
-/// its turn, BADCOOKIE.
-const RCODES: [&str; 18] = [
-    "noerror",
-    "formerr",
-    "servfail",
-    "nxdomain",
-    "notimp",
-    "refused",
-    "yxdomain",
-    "yxrrset",
-    "nxrrset",
-    "notauth",
-    "notzone",
-    "rcode11",
-    "rcode12",
-    "rcode13",
-    "rcode14",
-    "rcode15",
-    "badvers",
-    "badcookie",
-];
-
-/// The one that has a place out of its turn (RFC 7873 section 8).
-const BADCOOKIE: u16 = 23;
 
 /// What happened to a query, beside what a list did to it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -179,7 +154,7 @@ struct Block {
     /// What came in, by transport.
     received: [AtomicU64; Transport::ALL.len()],
     /// Answers by transport and response code.
-    rcodes: [[AtomicU64; RCODES.len()]; Transport::ALL.len()],
+    rcodes: [[AtomicU64; rcodes::ALL.len()]; Transport::ALL.len()],
     answers: [AtomicU64; AnswerKind::ALL.len()],
     lists: Box<[[AtomicU64; 2]]>,
     /// Of groups of clients: hits by mode, and queries.
@@ -210,7 +185,7 @@ impl Counters {
 
     /// Counts an answer with this response code.
     pub fn answered(&mut self, transport: Transport, rcode: u16) {
-        let rcode = if rcode == BADCOOKIE { RCODES.len() - 1 } else { usize::from(rcode).min(RCODES.len() - 2) };
+        let rcode = rcodes::place(rcode);
         self.add(|block| &block.rcodes[transport as usize][rcode]);
     }
 
@@ -327,7 +302,9 @@ impl Stats {
             .map(|&transport| TransportTotals {
                 transport: transport.as_str(),
                 received: sum(&|w| &w.received[transport as usize]),
-                rcodes: std::array::from_fn(|rcode| (RCODES[rcode], sum(&|w| &w.rcodes[transport as usize][rcode]))),
+                rcodes: std::array::from_fn(|rcode| {
+                    (rcodes::ALL[rcode], sum(&|w| &w.rcodes[transport as usize][rcode]))
+                }),
             })
             .collect();
         // Workers count it by transport only.
@@ -391,7 +368,7 @@ pub struct TransportTotals {
     /// Messages that came in.
     pub received: u64,
     /// Answers made, by response code.
-    pub rcodes: [(&'static str, u64); RCODES.len()],
+    pub rcodes: [(&'static str, u64); rcodes::ALL.len()],
 }
 
 /// The counters of one list.

@@ -113,7 +113,7 @@ pub(super) fn server(mut table: Table<'_>, folder: &Path) -> (serve::Settings, l
     let pin = table.flag("pin", false);
     let ready_file = table.text("ready_file", optional_path(folder)).flatten();
     let proxy_from = table.field("proxy_from").map(|field| clients::blocks(&field, 0..=clients::MAX_BLOCKS));
-    let proxy_from = proxy_from.unwrap_or_default().into_iter().map(|(block, _)| block).collect();
+    let proxy_from = proxy_from.into_iter().flatten().map(|(block, _)| block).collect();
     let tcp = tcp(table.table("tcp"));
     let host = host::read(&mut table, folder);
     table.finish();

@@ -487,10 +487,8 @@ impl<T: Target> Work<T> {
         ];
         let clients = self.settings.clients.iter().filter_map(|group| group.from_file.as_ref());
         let beside = beside.into_iter().flatten().chain(clients.map(|file| file.path.as_path()));
-        let mut paths: Vec<PathBuf> = sources.chain(beside).map(absolute).collect();
-        if let Some(tls) = &self.settings.server.tls {
-            paths.extend([&tls.certificate, &tls.key].map(|path| absolute(path)));
-        }
+        let tls = self.settings.server.tls.iter().flat_map(|tls| [tls.certificate.as_path(), tls.key.as_path()]);
+        let mut paths: Vec<PathBuf> = sources.chain(beside).chain(tls).map(absolute).collect();
         let signed = self.settings.lists.iter().filter(|list| list.spec.public_key.is_some());
         paths.extend(signed.map(|list| absolute(&signature::beside(&list.spec.source))));
         self.watch.arm(paths.iter().map(PathBuf::as_path));

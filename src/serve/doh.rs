@@ -23,6 +23,7 @@ use super::shared::Shared;
 
 pub(super) use body::Held;
 pub(super) use exchange::answer;
+pub(super) use gather::Gather;
 pub(super) use request::Refusal;
 use request::{Wanted, look};
 
@@ -74,15 +75,16 @@ impl Site {
     }
 }
 
-/// Serves a connection to its end.
+/// Serves a connection to its end; `below` is the gathering end of what `stream` is over.
 pub(super) async fn serve(
     stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    below: Gather<impl AsyncRead + AsyncWrite + Unpin>,
     version: Version,
     peer: Peer,
     shared: &Arc<Shared>,
     site: &Arc<Site>,
 ) {
-    connection::run(stream, version, peer, Desk::new(shared), Arc::clone(site)).await;
+    connection::run(stream, below, version, peer, Desk::new(shared), Arc::clone(site)).await;
 }
 
 #[cfg(test)]

@@ -2,6 +2,7 @@
 
 mod connection;
 
+use std::convert::identity;
 use std::io;
 use std::net::{SocketAddr, TcpListener as StdListener};
 use std::sync::Arc;
@@ -15,7 +16,7 @@ use tokio::task::JoinHandle;
 use crate::event::Transport;
 use crate::util::{Now, Throttle};
 
-use super::doh::{self, Site, Version};
+use super::doh::{self, Gather, Site, Version};
 use super::shared::Shared;
 use super::tls::Greeter;
 
@@ -51,7 +52,7 @@ impl Listeners {
         self.listen(listeners, move |stream, from| {
             let shared = Arc::clone(&shared);
             let config = (Transport::Dot, Arc::clone(&config));
-            greeter.encrypted(stream, from, config, async move |stream, peer| {
+            greeter.encrypted(stream, from, config, identity, async move |stream, peer| {
                 connection::serve(stream, peer, &shared).await;
             });
         })
@@ -69,9 +70,10 @@ impl Listeners {
         self.listen(listeners, move |stream, from| {
             let (shared, site) = (Arc::clone(&shared), Arc::clone(&site));
             let config = (Transport::Doh, Arc::clone(&config));
-            greeter.encrypted(stream, from, config, async move |stream, peer| {
-                let version = Version::agreed(stream.get_ref().1.alpn_protocol());
-                doh::serve(stream, version, peer, &shared, &site).await;
+            greeter.encrypted(stream, from, config, Gather::over, async move |stream, peer| {
+                let (below, session) = stream.get_ref();
+                let (below, version) = (below.gathering(), Version::agreed(session.alpn_protocol()));
+                doh::serve(stream, below, version, peer, &shared, &site).await;
             });
         })
     }

@@ -18,7 +18,10 @@ fn start(server: &str) -> (Mock, Server) {
     let mock = Mock::start(|asked| match asked.name.as_str() {
         "gone.example" => Say::Nxdomain,
         "fail.example" => Say::Rcode(hickory_proto::op::ResponseCode::ServFail),
-        "slow.example" => Say::Later(Duration::from_millis(700), Box::new(Say::A([198, 51, 100, 9]))),
+        name if name.ends_with("slow.example") => {
+            Say::Later(Duration::from_millis(700), Box::new(Say::A([198, 51, 100, 9])))
+        }
+        "slower.example" => Say::Later(Duration::from_millis(1500), Box::new(Say::A([198, 51, 100, 9]))),
         _ => Say::A([198, 51, 100, 7]),
     });
     let folder = Folder::new();
@@ -38,18 +41,15 @@ fn query(name: &str) -> Vec<u8> {
     Ask { id: 0, ..Ask::new(name, rtype::A).edns() }.bytes()
 }
 
-/// One of the counters in `counters.json`.
-fn counter(server: &Server, name: &str) -> u64 {
-    server.folder.counters()["queries"][name].as_u64().unwrap_or_else(|| panic!("no counter {name}"))
+/// One of the counters, as last written; a server that has just begun has none yet.
+fn counter(server: &Server, name: &str) -> Option<u64> {
+    let path = server.folder.path("state/counters.json");
+    path.exists().then(|| server.folder.counters()["queries"][name].as_u64().unwrap_or_else(|| panic!("no {name}")))
 }
 
 /// Waits until a counter has come to a number.
 fn comes_to(server: &Server, name: &str, number: u64) {
-    eventually(
-        &format!("{name} is {number}"),
-        || counter(server, name) == number,
-        || server.folder.counters().to_string(),
-    );
+    eventually(&format!("{name} is {number}"), || counter(server, name) == Some(number), || server.stderr());
 }
 
 /// One request on a connection of its own.
@@ -169,9 +169,9 @@ fn a_body_that_does_not_come_is_given_up_and_nobody_else_waits() {
 
 #[test]
 fn connections_without_a_whole_request_are_closed_and_busy_ones_are_not() {
-    let (_mock, server) = start("[server.tcp]\nidle = \"500ms\"");
+    let (_mock, server) = start("[server.tcp]\nidle = \"1s\"");
     let mut busy = Http2::to(server.at("doh"), &server.folder);
-    let waits = busy.get(&query("slow.example"));
+    let waits = busy.get(&query("slower.example"));
     let mut silent = Http1::to(server.at("doh"), &server.folder);
     silent.send("");
     let mut trickling = Http1::to(server.at("doh"), &server.folder);
@@ -225,7 +225,8 @@ fn a_query_that_is_to_be_dropped_has_its_stream_reset_and_never_hangs() {
     let path = |name| format!("/dns-query?dns={}", parameter(&query(name)));
     http3.request("GET", &path("drop.example"), &[]).expect_err("reset");
     assert_eq!(http3.request("GET", &path("blocked.example"), &[]).expect("an answer").status, 200);
-    comes_to(&server, "http_cut_off", 0);
+    comes_to(&server, "received", 5);
+    assert_eq!(counter(&server, "http_cut_off"), Some(0), "it is our doing");
 }
 
 #[test]
@@ -282,7 +283,7 @@ fn http2_floods_end_the_connection_that_makes_them_and_no_other() {
     assert!(!matches!(ended.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut), "{ended}");
     let id = other.get(&query("blocked.example"));
     assert!(other.answers(&[id]).expect("an answer")[&id].is_ok(), "others are served");
-    eventually("it is counted", || counter(&server, "http_cut_off") >= 1, || server.folder.counters().to_string());
+    eventually("it is counted", || counter(&server, "http_cut_off") >= Some(1), || server.stderr());
 }
 
 #[test]
@@ -321,8 +322,8 @@ fn a_stop_lets_requests_under_way_finish() {
     let mut http3 = Quic::http3(server.at("doh3"), &server.folder);
     let path = format!("/dns-query?dns={}", parameter(&query("slow.example")));
     let under_way = thread::spawn(move || http3.request("GET", &path, &[]).map(|page| page.status));
-    let both = || counter(&server, "received") >= 3;
-    eventually("both are under way", both, || server.folder.counters().to_string());
+    let both = || counter(&server, "received") >= Some(3);
+    eventually("both are under way", both, || server.stderr());
     let started = Instant::now();
     server.stop();
     assert!(started.elapsed() < Duration::from_secs(10), "a stop does not wait for idle connections");
@@ -423,6 +424,8 @@ fn curl_asks_as_browsers_do_and_resolves_by_us() {
 #[test]
 fn dnsperf_finds_nothing_lost() {
     let (_mock, server) = start("");
+    // In the cache first: of answers that come from upstream at the same time dnsperf 2.10 takes one only.
+    server.ask(&Ask::new("free.example", rtype::A));
     server.folder.write("names", "blocked.example A\nfree.example A\na.blocked.example AAAA\n");
     let (names, port) = (path(&server, "names"), server.at("doh").port().to_string());
     let url = "doh-uri=https://localhost/dns-query";

@@ -17,9 +17,8 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::{Instant, sleep_until};
 
 use super::super::desk::{AtOnce, Desk};
-use super::gather::Gather;
 use super::respond::{Answer, offer_http3};
-use super::{MAX_HEAD, Site, Version, body, exchange};
+use super::{Gather, MAX_HEAD, Site, Version, body, exchange};
 use crate::engine::Peer;
 use crate::stats::Counter;
 
@@ -44,13 +43,13 @@ struct Visit {
 /// Serves a connection to its end.
 pub async fn run(
     stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    below: Gather<impl AsyncRead + AsyncWrite + Unpin>,
     version: Version,
     peer: Peer,
     desk: Arc<Desk>,
     site: Arc<Site>,
 ) {
     let visit = Arc::new(Visit { peer, desk, site, requests: AtomicU64::new(0), active: AtomicUsize::new(0) });
-    let (stream, driver) = Gather::over(stream);
     let service = {
         let visit = Arc::clone(&visit);
         service_fn(move |request| serve(Arc::clone(&visit), request))
@@ -66,7 +65,7 @@ pub async fn run(
                 .max_headers(MAX_HEADERS)
                 .half_close(true)
                 .serve_connection(io, service);
-            drive(connection, http1::Connection::graceful_shutdown, driver, &visit).await;
+            drive(connection, http1::Connection::graceful_shutdown, below, &visit).await;
         }
         Version::Two => {
             let connection = http2::Builder::new(AtOnce)
@@ -76,7 +75,7 @@ pub async fn run(
                 .initial_connection_window_size(WINDOWS.1)
                 .max_local_error_reset_streams(128)
                 .serve_connection(io, service);
-            drive(connection, http2::Connection::graceful_shutdown, driver, &visit).await;
+            drive(connection, http2::Connection::graceful_shutdown, below, &visit).await;
         }
     }
 }
@@ -86,7 +85,7 @@ pub async fn run(
 async fn drive<C: Future<Output = hyper::Result<()>>, S: AsyncRead + AsyncWrite + Unpin>(
     connection: C,
     wind_down: fn(Pin<&mut C>),
-    driver: Gather<S>,
+    below: Gather<S>,
     visit: &Visit,
 ) {
     let shared = visit.desk.shared();
@@ -102,7 +101,7 @@ async fn drive<C: Future<Output = hyper::Result<()>>, S: AsyncRead + AsyncWrite 
         loop {
             let ended = connection.as_mut().poll(cx);
             // What cannot be sent now is sent later: the stream has registered for it.
-            if let Poll::Ready(Err(_)) = driver.poll_send(cx) {
+            if let Poll::Ready(Err(_)) = below.poll_send(cx) {
                 return Poll::Ready(Ok(()));
             }
             if ended.is_ready() {

@@ -1,5 +1,5 @@
-//! A stream whose writes are gathered: HTTP flushes after every answer, but answers that are ready together shall go out
-//! together, in one TLS record and one system call.
+//! What TLS writes to, gathering: HTTP flushes after every answer, but answers that are ready together shall go out with
+//! one system call. Each stays a TLS record of its own: dnsperf (2.10) keeps one answer only of those in a record.
 
 use std::io;
 use std::pin::Pin;
@@ -13,25 +13,32 @@ const MAX: usize = 64 * 1024;
 /// Room that is kept for the next ones.
 const KEPT: usize = 16 * 1024;
 
-/// One of the two ends of a stream: HTTP reads and writes on one of them, its driver sends what has gathered by the other.
-/// Both are used by the same task, so the lock is always free.
+/// A stream that two hold: TLS reads and writes, and whoever drives the connection sends what has gathered. Both are the
+/// same task, so the lock is always free.
 #[derive(Debug)]
-pub(super) struct Gather<S>(Arc<Mutex<Pipe<S>>>);
+pub(in super::super) struct Gather<S>(Arc<Mutex<Pipe<S>>>);
 
 /// What both ends share.
 #[derive(Debug)]
 struct Pipe<S> {
     stream: S,
     waiting: Vec<u8>,
+    /// Nothing is sent before it is said; until then every flush sends.
+    gathering: bool,
     /// The stream has taken octets that it may still hold.
     unflushed: bool,
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Gather<S> {
-    /// Both ends.
-    pub fn over(stream: S) -> (Self, Self) {
-        let pipe = Arc::new(Mutex::new(Pipe { stream, waiting: Vec::new(), unflushed: false }));
-        (Self(Arc::clone(&pipe)), Self(pipe))
+    /// Passes everything on at once, until [`Self::gathering`].
+    pub fn over(stream: S) -> Self {
+        Self(Arc::new(Mutex::new(Pipe { stream, waiting: Vec::new(), gathering: false, unflushed: false })))
+    }
+
+    /// From now on nothing is sent but by what this gives.
+    pub fn gathering(&self) -> Self {
+        self.pipe().gathering = true;
+        Self(Arc::clone(&self.0))
     }
 
     /// Sends what has gathered.
@@ -48,7 +55,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Gather<S> {
 impl<S: AsyncWrite + Unpin> Pipe<S> {
     /// Sends what has gathered.
     fn poll_send(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let Self { stream, waiting, unflushed } = self;
+        let Self { stream, waiting, unflushed, .. } = self;
         let mut sent = 0;
         let outcome = loop {
             if sent == waiting.len() {
@@ -89,9 +96,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Gather<S> {
         Poll::Ready(Ok(bytes.len()))
     }
 
-    /// Done when the driver sends.
-    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Poll::Ready(Ok(()))
+    /// When gathering it is done by who drives the connection.
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let mut pipe = self.pipe();
+        if pipe.gathering { Poll::Ready(Ok(())) } else { pipe.poll_send(cx) }
     }
 
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
@@ -112,7 +120,8 @@ mod tests {
     #[tokio::test]
     async fn nothing_goes_out_before_it_is_sent_and_then_all_of_it() {
         let (ours, mut theirs) = tokio::io::duplex(16);
-        let (mut gather, driver) = Gather::over(ours);
+        let mut gather = Gather::over(ours);
+        let driver = gather.gathering();
         for part in ["one ", "two ", "and much more than the pipe takes"] {
             gather.write_all(part.as_bytes()).await.expect("taken");
             gather.flush().await.expect("nothing to wait for");
@@ -128,9 +137,21 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn before_it_gathers_a_flush_sends() {
+        let (ours, mut theirs) = tokio::io::duplex(64);
+        let mut gather = Gather::over(ours);
+        gather.write_all(b"hello").await.expect("taken");
+        gather.flush().await.expect("sent");
+        let mut text = [0; 5];
+        theirs.read_exact(&mut text).await.expect("all of it");
+        assert_eq!(&text, b"hello");
+    }
+
+    #[tokio::test]
     async fn what_nobody_reads_does_not_gather_without_end() {
         let (ours, _theirs) = tokio::io::duplex(16);
-        let (mut gather, _driver) = Gather::over(ours);
+        let mut gather = Gather::over(ours);
+        gather.gathering();
         let mut taken = 0;
         let stuck = async {
             loop {

@@ -7,6 +7,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use rustls::ServerConfig;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
@@ -67,14 +68,16 @@ impl Greeter {
         });
     }
 
-    /// Has `serve` speak to a client once it has shaken hands as `config` says.
-    pub fn encrypted<F>(
+    /// Has `serve` speak to a client once it has shaken hands as `config` says, over what `over` makes of the stream.
+    pub fn encrypted<S, F>(
         &self,
         mut stream: TcpStream,
         from: SocketAddr,
         (transport, config): (Transport, Arc<ServerConfig>),
-        serve: impl FnOnce(TlsStream<TcpStream>, Peer) -> F + Send + 'static,
+        over: fn(TcpStream) -> S,
+        serve: impl FnOnce(TlsStream<S>, Peer) -> F + Send + 'static,
     ) where
+        S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
         F: Future<Output = ()> + Send + 'static,
     {
         let seat = match self.shared.front_ends.has(from) {
@@ -88,7 +91,7 @@ impl Greeter {
         tokio::spawn(async move {
             let work = async {
                 let (client, seat) = greeter.client(&mut stream, from, seat).await?;
-                let stream = TlsAcceptor::from(config).accept(stream).await;
+                let stream = TlsAcceptor::from(config).accept(over(stream)).await;
                 Some((stream.map_err(|error| greeter.failed(client, &error)).ok()?, client, seat))
             };
             // Boxed: what a handshake takes is given back before the connection is served.
