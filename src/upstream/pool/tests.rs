@@ -49,8 +49,6 @@ impl Setting {
             bootstrap: Vec::new(),
             ca_file: Some(PathBuf::from(self.file.path())),
             connections: 2,
-            recursion: None,
-            dnssec: crate::upstream::DnssecSettings::default(),
             client_subnet: ClientSubnet::Off,
             recursion: None,
             dnssec: DnssecSettings::default(),
