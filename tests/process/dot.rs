@@ -286,6 +286,10 @@ fn what_is_no_tls_is_closed_and_counted_and_harms_nobody() {
         let mut stream = silent(&server);
         stream.write_all(bytes).expect("taken");
         assert!(is_closed(&mut stream), "{bytes:x?}");
+        let mut stream = TcpStream::connect_timeout(&server.at("doh"), PATIENCE).expect("the server accepts");
+        stream.set_read_timeout(Some(PATIENCE)).expect("a time-out");
+        stream.write_all(bytes).expect("taken");
+        assert!(is_closed(&mut stream), "{bytes:x?}");
         assert!(kept.ask(&ask("blocked.example")).is_ok());
     }
     // Gone in the middle.
@@ -295,7 +299,16 @@ fn what_is_no_tls_is_closed_and_counted_and_harms_nobody() {
         stream.shutdown(Shutdown::Write).expect("half closed");
         assert!(is_closed(&mut stream));
     }
-    let broken = garbage.len() + hello.len();
+    // Who can understand it is told what is wrong, whichever listener it is.
+    for address in ["dot", "doh"].map(|transport| server.at(transport)) {
+        let mut stream = TcpStream::connect_timeout(&address, PATIENCE).expect("the server accepts");
+        stream.set_read_timeout(Some(PATIENCE)).expect("a time-out");
+        stream.write_all(b"GET / HTTP/1.1\r\n\r\n").expect("taken");
+        let mut alert = [0; 7];
+        stream.read_exact(&mut alert).expect("an alert");
+        assert_eq!(alert[..6], [0x15, 3, 3, 0, 2, 2], "fatal");
+    }
+    let broken = 2 * garbage.len() + hello.len() + 2;
     eventually("all are counted", || handshakes(&server, "failed") == broken as u64, || server.stderr());
     // Octets that nobody has encrypted, on a connection that is.
     kept.0.sock.write_all(&[0x17, 3, 3, 0, 40]).and_then(|()| kept.0.sock.write_all(&[9; 40])).expect("taken");

@@ -7,7 +7,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use rustls::ServerConfig;
-use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
@@ -91,8 +91,15 @@ impl Greeter {
         tokio::spawn(async move {
             let work = async {
                 let (client, seat) = greeter.client(&mut stream, from, seat).await?;
-                let stream = TlsAcceptor::from(config).accept(over(stream)).await;
-                Some((stream.map_err(|error| greeter.failed(client, &error)).ok()?, client, seat))
+                match TlsAcceptor::from(config).accept(over(stream)).into_fallible().await {
+                    Ok(stream) => Some((stream, client, seat)),
+                    Err((error, mut below)) => {
+                        greeter.failed(client, &error);
+                        // The alert that says why may still wait there.
+                        let _ = below.flush().await;
+                        None
+                    }
+                }
             };
             // Boxed: what a handshake takes is given back before the connection is served.
             let (stream, client, seat) = match Box::pin(handshake.during(work)).await {
