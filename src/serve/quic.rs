@@ -39,6 +39,8 @@ const ONE_WAY: u32 = 8;
 const INCOMING: (usize, u64) = (1024, 8 << 10);
 /// One of so many places for handshakes may be taken before addresses have to be proven.
 const UNPROVEN: usize = 4;
+/// How much longer than [`TcpSettings::idle`] nothing may come from a client that waits for an answer.
+const OWED: Duration = Duration::from_secs(30);
 /// How long streams under way may take after a connection was told to end.
 const GRACE: Duration = Duration::from_secs(1);
 
@@ -140,11 +142,13 @@ fn start(
 /// The limits of a connection.
 fn transport(settings: &TcpSettings, speaks: &Speaks) -> TransportConfig {
     let mut transport = TransportConfig::default();
+    // Ours is watched by [`Guest::next`]; QUIC's own does not know that we owe an answer.
+    let idle = IdleTimeout::try_from(settings.idle + OWED).unwrap_or(VarInt::from_u32(u32::MAX).into());
     let one_way = if matches!(speaks, Speaks::Doq) { 0 } else { ONE_WAY };
     transport
         .max_concurrent_bidi_streams(VarInt::try_from(settings.max_in_flight).unwrap_or(VarInt::MAX))
         .max_concurrent_uni_streams(one_way.into())
-        .max_idle_timeout(Some(IdleTimeout::try_from(settings.idle).unwrap_or(VarInt::from_u32(u32::MAX).into())))
+        .max_idle_timeout(Some(idle))
         .stream_receive_window(WINDOWS.0.into())
         .receive_window(WINDOWS.1.into())
         .send_window(WINDOWS.2.into())
