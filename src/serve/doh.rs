@@ -86,6 +86,3 @@ pub(super) async fn serve(
 ) {
     connection::run(stream, below, version, peer, Desk::new(shared), Arc::clone(site)).await;
 }
-
-#[cfg(test)]
-mod tests;

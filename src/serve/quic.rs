@@ -292,6 +292,3 @@ impl Guest {
         }
     }
 }
-
-#[cfg(test)]
-mod tests;
