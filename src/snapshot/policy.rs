@@ -145,18 +145,16 @@ impl<'a> Policy<'a> {
     /// Whether a list holds.
     #[inline]
     pub fn has(&self, list: u16) -> bool {
-        self.group.is_none_or(|(_, group)| group.lists.has(list))
+        self.group.is_none_or(|(_, group)| !group.exempt && group.lists.has(list))
     }
 
     /// Decides about a name (DESIGN section 2, precedence).
     pub fn decide(&self, name: &NameBuf) -> Decision<'a> {
         let mut decision = Decision::default();
-        if self.is_exempt() {
-            return Decision { known: true, ..decision };
-        }
         let mut seen = 0;
         self.snapshot.set.matches(name, |found| {
             decision.known = true;
+            // Nothing holds for who is exempt.
             if !self.has(found.list) {
                 return;
             }
