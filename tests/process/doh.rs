@@ -55,7 +55,7 @@ fn comes_to(server: &Server, name: &str, number: u64) {
 /// One request on a connection of its own.
 fn once(server: &Server, request: impl AsRef<[u8]>) -> io::Result<Page> {
     let mut http = Http1::to(server.at("doh"), &server.folder);
-    http.send(request);
+    http.try_send(request)?;
     http.page()
 }
 

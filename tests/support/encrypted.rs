@@ -112,7 +112,15 @@ impl Http1 {
 
     /// Sends octets.
     pub fn send(&mut self, bytes: impl AsRef<[u8]>) {
-        self.0.write_all(bytes.as_ref()).and_then(|()| self.0.flush()).expect("the server takes it");
+        self.try_send(bytes).expect("the server takes it");
+    }
+
+    /// The same to a server that may have closed the connection.
+    ///
+    /// # Errors
+    /// It has.
+    pub fn try_send(&mut self, bytes: impl AsRef<[u8]>) -> io::Result<()> {
+        self.0.write_all(bytes.as_ref()).and_then(|()| self.0.flush())
     }
 
     /// The next answer.
