@@ -87,7 +87,8 @@ fn told(certificate: &Path, key: &Path, name: &str, pin: &str) -> String {
         "wrote {shown}\n  and {key_shown}\n\
          for {name}, valid for {DAYS} days. Nobody vouches for it: it is for trying, or for clients that are given it.\n\n\
          In config.toml:\n\n  \
-         [tls]\n  certificate = {certificate:?}\n  key = {key:?}\n  dot = [\"127.0.0.1:8853\"]\n\n\
+         [tls]\n  certificate = {certificate:?}\n  key = {key:?}\n  dot = [\"127.0.0.1:8853\"]\n  \
+         doh = [\"127.0.0.1:8443\"]\n  doh3 = [\"127.0.0.1:8443\"]\n  doq = [\"127.0.0.1:8853\"]\n\n\
          Then, with the server running:\n\n  \
          kdig @127.0.0.1 -p 8853 +tls-ca={shown} +tls-hostname={name} example.com\n\n\
          What clients pin (SHA-256 of the public key): {pin}\n  \

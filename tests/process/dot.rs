@@ -148,7 +148,7 @@ fn what_the_readme_says_works() {
     assert_eq!(made.code, Some(0), "{made:?}");
     let section =
         made.stdout.split("In config.toml:").nth(1).and_then(|rest| rest.split("Then").next()).expect("a section");
-    let section = section.replace("127.0.0.1:8853", "127.0.0.1:0");
+    let section = section.replace("127.0.0.1:8853", "127.0.0.1:0").replace("127.0.0.1:8443", "127.0.0.1:0");
     let server = Server::start(&folder, &Setup::new(mock.address()).list("a", "a.txt", "").more(&section));
     let port = server.at("dot").port().to_string();
     let commands: Vec<Vec<String>> = made
