@@ -6,7 +6,7 @@
     bench/compare.py --parts traffic,hits [--servers qalqan,unbound] [--scenarios blocked,miss] [--rounds 12]
 
 The parts: `traffic` (every server by scenario), `hits` (what the hit log costs), `statistics` (what counts and log cost), `streams` (what each kind of stream costs),
-`list-size` (what a long list costs), `start` (seconds to start and memory), `reload` (a list replaced under a steady load), `transports` (TCP, DoT and DoH beside
+`list-size` (what a long list costs), `start` (seconds to start and memory), `reload` (a list replaced under a steady load), `clients` (what groups of clients cost), `transports` (TCP, DoT and DoH beside
 dnsdist, by dnsperf), `idle` (memory of 10,000 idle DoT connections).
 
 Installs nothing and says what is missing; a missing peer is left out. Needs two cores: one for the server that is being
@@ -31,7 +31,7 @@ from reloads import reloads
 from traffic import SCENARIOS, peers_table, versus
 from transports import idle, transports
 
-PARTS = ["traffic", "hits", "statistics", "streams", "list-size", "start", "reload", "transports", "idle"]
+PARTS = ["traffic", "hits", "statistics", "streams", "list-size", "start", "reload", "clients", "transports", "idle"]
 # What --quick sets where the command line does not.
 QUICK = {"rounds": 2, "slice": 0.15, "paced": 0.2, "minutes": 1.0, "sizes": [3500], "reload_sizes": [3500], "long": 100_000,
          "before": 1.0}
@@ -95,6 +95,24 @@ def streams(bench: Bench, own: list) -> list[str]:
         path = os.path.abspath(bench.options.qalqan)
         servers += [(kind, peers.Qalqan(kind, path, log=False, more=more), listed) for kind, more in kinds.items()]
         return versus(bench, "Streams", servers, ["blocked"])
+
+
+def clients(bench: Bench, own: list) -> list[str]:
+    """What groups of clients cost: none, one that has everybody, and 100,000 address blocks of which one has the client."""
+    options = bench.options
+    listed = made_up(options.names, options.names)
+    path = os.path.abspath(options.qalqan)
+    with bench.folder() as folder:
+        blocks = os.path.join(folder, "blocks.txt")
+        with open(blocks, "w") as out:
+            out.writelines(f"127.{n >> 15}.{n >> 7 & 255}.{n << 1 & 255}/31\n" for n in range(100_000))
+        group = '[[clients]]\nname = "many"\nlists = ["bench"]\n'
+        servers = [
+            ("no groups", own[0], listed),
+            ("one block", peers.Qalqan("one block", path, more=group + 'from = ["127.0.0.0/8"]\n'), listed),
+            ("100,000 blocks", peers.Qalqan("100,000 blocks", path, more=group + f'from_file = "{blocks}"\n'), listed),
+        ]
+        return versus(bench, "Groups of clients", servers, ["blocked", "cached"])
 
 
 def list_size(bench: Bench, own: list) -> list[str]:
@@ -166,7 +184,7 @@ def main() -> None:
     os.sched_setaffinity(0, {options.load_core})
     chosen = choose(options)
     own = peers.peers(os.path.abspath(options.qalqan))[:2]
-    if not own[0].path and {"hits", "statistics", "streams", "list-size", "transports", "idle"} & set(options.parts):
+    if not own[0].path and {"hits", "statistics", "streams", "list-size", "clients", "transports", "idle"} & set(options.parts):
         sys.exit(f"all parts but traffic, start and reload need {own[0].package}")
     bench = Bench(options)
     bench.slices = {}
@@ -181,6 +199,7 @@ def main() -> None:
                 "list-size": lambda: list_size(bench, own),
                 # With and without log is one to these.
                 "start": lambda: start(bench, [peer for peer in chosen if not peer.name.endswith(("nolog", "nocache"))]),
+                "clients": lambda: clients(bench, own),
                 "transports": lambda: transports(bench),
                 "idle": lambda: idle(bench),
                 "reload": lambda: reloads(bench, [peer for peer in chosen if not peer.name.endswith(("nolog", "nocache"))]),

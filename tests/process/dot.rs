@@ -328,7 +328,7 @@ fn handshakes_that_stall_hold_up_nobody_and_end() {
     for stream in &mut stalled {
         assert!(is_closed(stream));
     }
-    assert_eq!(handshakes(&server, "late"), 40);
+    eventually("all are counted", || handshakes(&server, "late") == 40, || server.stderr());
     assert!(served(&server), "and after");
 }
 

@@ -389,9 +389,13 @@ impl Quic {
     /// How the stream or the connection ended.
     pub fn exchange(&self, bytes: &[u8]) -> Result<Vec<u8>, quinn::ReadToEndError> {
         self.wait(async {
-            let (mut send, mut receive) = self.connection.open_bi().await.expect("a stream");
-            send.write_all(bytes).await.expect("taken");
-            send.finish().expect("open");
+            let lost = |error| quinn::ReadToEndError::Read(quinn::ReadError::ConnectionLost(error));
+            let (mut send, mut receive) = self.connection.open_bi().await.map_err(lost)?;
+            match send.write_all(bytes).await {
+                Ok(()) => send.finish().expect("open"),
+                Err(quinn::WriteError::ConnectionLost(error)) => return Err(lost(error)),
+                Err(error) => panic!("not taken: {error}"),
+            }
             receive.read_to_end(70_000).await
         })
     }

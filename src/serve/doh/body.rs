@@ -11,17 +11,27 @@ use crate::wire::STREAM_MAX;
 /// A body, and the leave to hold it.
 pub(in super::super) type Held = (Bytes, Option<SemaphorePermit<'static>>);
 
+/// So much of a body that is too long is read and forgotten, so that the client comes to read why.
+const FORGOTTEN: usize = 1 << 20;
+
 /// Reads it to its end. What comes in one piece is not copied.
 pub(super) async fn read(mut body: Incoming) -> Result<Held, Refusal> {
     let mut first = Bytes::new();
     let mut whole = Vec::new();
     let mut held = None;
+    let mut forgotten = 0;
     while let Some(frame) = body.frame().await {
         // The client has gone, or breaks the rules of HTTP: what we say is not read, or not by it.
         let Ok(data) = frame.map_err(|_| Refusal::NoQuery)?.into_data() else { continue };
+        forgotten += if forgotten > 0 { data.len() } else { 0 };
         let len = first.len() + whole.len() + data.len();
-        if len > STREAM_MAX {
-            return Err(Refusal::TooLong);
+        if len > STREAM_MAX || forgotten > 0 {
+            forgotten = forgotten.max(len);
+            (first, whole, held) = (Bytes::new(), Vec::new(), None);
+            if forgotten > FORGOTTEN || body.is_end_stream() {
+                return Err(Refusal::TooLong);
+            }
+            continue;
         }
         if held.is_none() {
             held = leave(len).map_err(|_| Refusal::Busy)?;
@@ -35,6 +45,9 @@ pub(super) async fn read(mut body: Incoming) -> Result<Held, Refusal> {
         if body.is_end_stream() {
             break;
         }
+    }
+    if forgotten > 0 {
+        return Err(Refusal::TooLong);
     }
     Ok((if whole.is_empty() { first } else { whole.into() }, held))
 }

@@ -3,6 +3,7 @@
 use std::future::Future;
 
 use hyper::Method;
+use hyper::header::EXPECT;
 use hyper::http::request::Parts;
 use tokio::time::timeout;
 
@@ -38,7 +39,17 @@ async fn answer_or_refuse(
     head: &Parts,
     body: impl Future<Output = Result<Held, Refusal>>,
 ) -> Result<Option<Answer>, Refusal> {
-    let bytes = match look(site, &head.method, &head.uri, &head.headers)? {
+    let wanted = match look(site, &head.method, &head.uri, &head.headers) {
+        Ok(wanted) => wanted,
+        Err(refusal) => {
+            // A client that is still sending when the connection is closed may never read why; one that asks first is told.
+            if !head.headers.contains_key(EXPECT) {
+                let _ = timeout(desk.shared().settings.idle, body).await;
+            }
+            return Err(refusal);
+        }
+    };
+    let bytes = match wanted {
         Wanted::Health => return Ok(Some(healthy())),
         Wanted::Answer { query, door } => {
             let _leave = leave(query.len()).map_err(|_| Refusal::Busy)?;
