@@ -86,6 +86,7 @@ fn told(certificate: &Path, key: &Path, name: &str, pin: &str) -> String {
     format!(
         "wrote {shown}\n  and {key_shown}\n\
          for {name}, valid for {DAYS} days. Nobody vouches for it: it is for trying, or for clients that are given it.\n\n\
+         A file has one section [tls]; the shipped one has it, these lines go there.\n\n\
          In config.toml:\n\n  \
          [tls]\n  certificate = {certificate:?}\n  key = {key:?}\n  dot = [\"127.0.0.1:8853\"]\n  \
          doh = [\"127.0.0.1:8443\"]\n  doh3 = [\"127.0.0.1:8443\"]\n  doq = [\"127.0.0.1:8853\"]\n\n\
