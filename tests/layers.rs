@@ -70,7 +70,7 @@ const OWNERS: &[(&str, &[&str])] = &[
     ("proxy-header", &["serve"]),
     ("psl", &["gate"]),
     ("quinn", &["serve", "upstream"]),
-    ("rand", &["upstream"]),
+    ("rand", &["upstream", "wire::cookie"]),
     ("rcgen", &["cli"]),
     ("rusqlite", &["store"]),
     ("rustls", &["fetch", "serve", "upstream"]),

@@ -1,10 +1,11 @@
 //! Server cookies (RFC 7873) as all servers make them (RFC 9018): a client that was seen under its address before proves it.
 
 use std::fmt;
-use std::hash::{BuildHasher, RandomState};
 use std::net::IpAddr;
 use std::sync::OnceLock;
 
+use rand::rngs::StdRng;
+use rand::{Rng, make_rng};
 use siphasher::sip::SipHasher24;
 
 /// Octets of a client cookie.
@@ -64,11 +65,8 @@ impl Secret {
     pub fn of_this_process() -> Self {
         static OURS: OnceLock<Secret> = OnceLock::new();
         *OURS.get_or_init(|| {
-            // The key of this SipHash comes from the system and never leaves it; what it makes of numbers cannot be foretold.
-            let state = RandomState::new();
             let mut octets = [0; 16];
-            octets[..8].copy_from_slice(&state.hash_one(0_u8).to_be_bytes());
-            octets[8..].copy_from_slice(&state.hash_one(1_u8).to_be_bytes());
+            make_rng::<StdRng>().fill_bytes(&mut octets);
             Self(octets)
         })
     }
