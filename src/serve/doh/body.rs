@@ -19,34 +19,32 @@ pub(super) async fn read(mut body: Incoming) -> Result<Held, Refusal> {
     let mut first = Bytes::new();
     let mut whole = Vec::new();
     let mut held = None;
-    let mut forgotten = 0;
+    let mut len = 0;
     while let Some(frame) = body.frame().await {
         // The client has gone, or breaks the rules of HTTP: what we say is not read, or not by it.
         let Ok(data) = frame.map_err(|_| Refusal::NoQuery)?.into_data() else { continue };
-        forgotten += if forgotten > 0 { data.len() } else { 0 };
-        let len = first.len() + whole.len() + data.len();
-        if len > STREAM_MAX || forgotten > 0 {
-            forgotten = forgotten.max(len);
+        len += data.len();
+        if len > FORGOTTEN {
+            break;
+        }
+        if len > STREAM_MAX {
             (first, whole, held) = (Bytes::new(), Vec::new(), None);
-            if forgotten > FORGOTTEN || body.is_end_stream() {
-                return Err(Refusal::TooLong);
-            }
-            continue;
-        }
-        if held.is_none() {
-            held = leave(len).map_err(|_| Refusal::Busy)?;
-        }
-        if len == data.len() {
-            first = data;
         } else {
-            whole.extend_from_slice(&std::mem::take(&mut first));
-            whole.extend_from_slice(&data);
+            if held.is_none() {
+                held = leave(len).map_err(|_| Refusal::Busy)?;
+            }
+            if len == data.len() {
+                first = data;
+            } else {
+                whole.extend_from_slice(&std::mem::take(&mut first));
+                whole.extend_from_slice(&data);
+            }
         }
         if body.is_end_stream() {
             break;
         }
     }
-    if forgotten > 0 {
+    if len > STREAM_MAX {
         return Err(Refusal::TooLong);
     }
     Ok((if whole.is_empty() { first } else { whole.into() }, held))

@@ -2,9 +2,9 @@
 
 use std::future::Future;
 
-use hyper::Method;
 use hyper::header::EXPECT;
 use hyper::http::request::Parts;
+use hyper::{Method, Version};
 use tokio::time::timeout;
 
 use super::super::desk::{Desk, leave, may_be_query};
@@ -42,8 +42,9 @@ async fn answer_or_refuse(
     let wanted = match look(site, &head.method, &head.uri, &head.headers) {
         Ok(wanted) => wanted,
         Err(refusal) => {
-            // A client that is still sending when the connection is closed may never read why; one that asks first is told.
-            if !head.headers.contains_key(EXPECT) {
+            // A client that is still sending when HTTP/1.1 closes the connection may never read why; one that asks first is
+            // told, and the later versions end the stream alone.
+            if head.version <= Version::HTTP_11 && !head.headers.contains_key(EXPECT) {
                 let _ = timeout(desk.shared().settings.idle, body).await;
             }
             return Err(refusal);
